@@ -1,0 +1,48 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+)
+
+func TestAChangeIsSeenOnlyIfItsTransactionIsCommitted(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	d, err := db.Open(ctx, filepath.Join(t.TempDir(), "a file ?with # odd%20name.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+
+	insert := func(id string, then error) error {
+		return d.Write(ctx, func(tx *db.Tx) error {
+			tx.AfterCommit(func() {
+				if then != nil {
+					t.Error("AfterCommit ran for a transaction that was rolled back")
+				}
+			})
+			if _, err := tx.ExecContext(ctx, `INSERT INTO space (id, name, created_at) VALUES ($1, $1, $2)`, id, 1); err != nil {
+				return err
+			}
+			return then
+		})
+	}
+	refused := errors.New("refused")
+	if err := insert("kept", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := insert("dropped", refused); !errors.Is(err, refused) {
+		t.Fatalf("got %v, want the function's own error", err)
+	}
+	var names string
+	if err := d.Read().QueryRowContext(ctx, `SELECT group_concat(id) FROM space`).Scan(&names); err != nil {
+		t.Fatal(err)
+	}
+	if names != "kept" {
+		t.Errorf("spaces are %q, want only the committed one", names)
+	}
+}
