@@ -20,13 +20,16 @@ const (
 	InLease   = "lease"    // decimal number of the last acknowledged beat
 	InStop    = "stop"     // "interrupt <reason>" or "kill <reason>"
 	InAnswers = "answers"  // <id>.json, <id>.body
+	InAcked   = "acked"    // decimal count of log payload bytes that the launcher has let go of
+	InAlive   = "alive"    // changes while the launcher waits to release a job
 
-	OutLog      = "log"         // <n>.log segments of frames
-	OutEvents   = "events"      // frames of Event
-	OutResult   = "result.json" // RunResult
-	OutRequests = "requests"    // <id>.json, <id>.body
-	OutCarry    = "carry.json"  // Carry
-	OutErrored  = "errored"     // errored.tfstate files, collected
+	OutLog      = "log"           // <n>.log segments of frames
+	OutEvents   = "events"        // frames of Event
+	OutResult   = "result.json"   // RunResult
+	OutRequests = "requests"      // <id>.json, <id>.body
+	OutCarry    = "carry.json"    // Carry
+	OutErrored  = "errored"       // errored.tfstate files, collected
+	OutWorkflow = "workflow.json" // a custom vendor's commands, as the reading container found them
 )
 
 // Paths in the container, on every backend that can mount.
@@ -59,8 +62,13 @@ type WorkerJob struct {
 	RunType run.Type `json:"run_type"`
 	Command string   `json:"command,omitempty"`
 	Targets []string `json:"targets,omitempty"`
+	Final   bool     `json:"final,omitempty"`
 
 	Vendor Vendor `json:"vendor"`
+	// Workflow holds a custom vendor's commands by key. A container after a pause
+	// gets them here, since a reading one could have rewritten the file; without
+	// it the worker reads the repository's file.
+	Workflow map[string]string `json:"workflow,omitempty"`
 	// Tool is the container path of the tool's binary, or empty: take it from PATH.
 	Tool string `json:"tool,omitempty"`
 	// WorkspaceRoot is where workspace/ is seen; ProjectRoot is below its source/.
@@ -81,6 +89,12 @@ type WorkerJob struct {
 	GraceMs   int64 `json:"grace_ms"` // between interrupt and kill
 	TimeoutMs int64 `json:"timeout_ms"`
 	SilenceMs int64 `json:"silence_ms"`
+
+	// UnackedLogBytes stops the reading of the tool's output while more bytes
+	// than this are not acknowledged; LogBytes caps the log of this container.
+	// Zero means the worker's defaults.
+	UnackedLogBytes int64 `json:"unacked_log_bytes,omitempty"`
+	LogBytes        int64 `json:"log_bytes,omitempty"`
 }
 
 // WorkerPhase is a phase with its hooks.
