@@ -1,0 +1,172 @@
+package setting
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/seal"
+)
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func readToken(s *Settings, value string, _ Input) error {
+	s.Token = Secret(value)
+	return nil
+}
+
+func readKey(s *Settings, value string, _ Input) error {
+	s.Key = Secret(value)
+	return nil
+}
+
+func text(field func(*Settings) *string) func(*Settings, string, Input) error {
+	return func(s *Settings, value string, _ Input) error {
+		*field(s) = value
+		return nil
+	}
+}
+
+func boolean(field func(*Settings) *bool) func(*Settings, string, Input) error {
+	return func(s *Settings, value string, _ Input) error {
+		b, err := strconv.ParseBool(strings.TrimSpace(value))
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+		*field(s) = b
+		return nil
+	}
+}
+
+func readDataDir(s *Settings, value string, _ Input) error {
+	dir, err := filepath.Abs(value)
+	if err != nil {
+		return fmt.Errorf("%q cannot be made an absolute path", value)
+	}
+	s.DataDir = dir
+	return nil
+}
+
+func readBackend(s *Settings, value string, _ Input) error {
+	if value != "docker" && value != "process" {
+		return fmt.Errorf("%q is neither docker nor process", value)
+	}
+	s.Backend = value
+	return nil
+}
+
+func readWorkspaceRoot(s *Settings, value string, _ Input) error {
+	if !filepath.IsAbs(value) {
+		return fmt.Errorf("%q is not an absolute path", value)
+	}
+	s.WorkspaceRoot = filepath.Clean(value)
+	return nil
+}
+
+func readLogLevel(s *Settings, value string, _ Input) error {
+	if s.LogLevel.UnmarshalText([]byte(value)) != nil {
+		return fmt.Errorf("%q is none of debug, info, warn, error", value)
+	}
+	return nil
+}
+
+func duration(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(strings.TrimSpace(value))
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a duration such as 90s or 70m", value)
+	}
+	return d, nil
+}
+
+func readLogsTimeout(s *Settings, value string, _ Input) (err error) {
+	s.LogsTimeout, err = duration(value)
+	return err
+}
+
+func readRunTimeout(s *Settings, value string, _ Input) (err error) {
+	s.RunTimeout, err = duration(value)
+	return err
+}
+
+func list(value string) []string {
+	var items []string
+	for item := range strings.SplitSeq(value, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// Prefixed splits a name as in a whitelist or a stack's variables: ro_X and
+// wo_X are delivered as X in containers of one class.
+func Prefixed(name string) (string, Access) {
+	if rest, ok := strings.CutPrefix(name, "ro_"); ok && rest != "" {
+		return rest, ReadOnly
+	}
+	if rest, ok := strings.CutPrefix(name, "wo_"); ok && rest != "" {
+		return rest, WriteOnly
+	}
+	return name, Always
+}
+
+func readWhitelist(s *Settings, value string, _ Input) error {
+	for _, item := range list(value) {
+		name, in := Prefixed(item)
+		if !envName.MatchString(name) {
+			return fmt.Errorf("%q is not the name of a variable", item)
+		}
+		// The launcher's own secrets open every run of the pool; no list gives
+		// them to one.
+		if name == EnvToken || name == EnvKey {
+			return fault.New(fault.Invalid, "%s is never given to a run", name)
+		}
+		s.PassEnvs = append(s.PassEnvs, PassedEnv{Name: name, In: in})
+	}
+	return nil
+}
+
+func readMaskEnvs(s *Settings, value string, _ Input) error {
+	for _, item := range list(value) {
+		if !envName.MatchString(item) {
+			return fmt.Errorf("%q is not the name of a variable", item)
+		}
+		s.MaskEnvs = append(s.MaskEnvs, item)
+	}
+	return nil
+}
+
+func mounts(in Access) func(*Settings, string, Input) error {
+	return func(s *Settings, value string, _ Input) error {
+		for _, item := range list(value) {
+			source, target, ok := strings.Cut(item, ":")
+			if !ok || !filepath.IsAbs(source) || !filepath.IsAbs(target) || strings.Contains(target, ":") {
+				return fmt.Errorf("%q is not of the form /host:/container", item)
+			}
+			s.Mounts = append(s.Mounts, Mount{Source: filepath.Clean(source), Target: filepath.Clean(target), In: in})
+		}
+		return nil
+	}
+}
+
+func readRecovery(s *Settings, value string, in Input) error {
+	if filepath.IsAbs(strings.TrimSpace(value)) {
+		data, err := in.ReadFile(strings.TrimSpace(value))
+		if err != nil {
+			return fmt.Errorf("the file %s cannot be read", strings.TrimSpace(value))
+		}
+		value = string(data)
+	} else {
+		value = strings.ReplaceAll(value, ",", "\n")
+	}
+	recipients, err := seal.ParseRecipients(value)
+	if err != nil {
+		return err
+	}
+	s.Recovery = recipients
+	return nil
+}

@@ -1,0 +1,217 @@
+package setting
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/seal"
+)
+
+// Secret is a text that prints as stars.
+type Secret string
+
+// String returns stars.
+func (Secret) String() string { return "*****" }
+
+// GoString returns stars.
+func (Secret) GoString() string { return "*****" }
+
+// LogValue returns stars.
+func (Secret) LogValue() slog.Value { return slog.StringValue("*****") }
+
+// MarshalText returns stars.
+func (Secret) MarshalText() ([]byte, error) { return []byte("*****"), nil }
+
+// Access says in which containers something is given: all, or those of one class.
+type Access string
+
+// The values of Access.
+const (
+	Always    Access = ""
+	ReadOnly  Access = "read"
+	WriteOnly Access = "write"
+)
+
+// PassedEnv is a variable of the launcher's own environment that runs receive.
+type PassedEnv struct {
+	Name string // as delivered, without prefix
+	In   Access
+}
+
+// Mount is a path of the host that run containers see.
+type Mount struct {
+	Source, Target string // absolute
+	In             Access
+}
+
+// Settings are what the operator decided, checked.
+type Settings struct {
+	Token Secret
+	Key   Secret
+
+	DataDir       string
+	Backend       string // docker | process
+	WorkspaceRoot string // empty: none
+	LogLevel      slog.Level
+	Debug         bool
+
+	PassEnvs []PassedEnv
+	MaskEnvs []string
+	Mounts   []Mount
+	Network  string // of run containers; empty: the engine's own
+	Runtime  string
+
+	LogsTimeout  time.Duration // without output, then the run ends
+	RunTimeout   time.Duration // of a container
+	DefaultImage string
+
+	Recovery        []seal.Recipient
+	AllowFileSource bool
+
+	Metadata map[string]string
+
+	// environ is the launcher's whole environment, for PassEnvs and MaskEnvs.
+	environ map[string]string
+}
+
+// Input is where settings are read from.
+type Input struct {
+	Args     []string                          // without the program's name
+	Environ  []string                          // name=value
+	ReadFile func(path string) ([]byte, error) // for values that may be a file
+}
+
+// Parse reads settings. The warnings are for the log. Its errors are faults of
+// kind invalid that name the setting.
+func Parse(in Input) (*Settings, []string, error) {
+	s := &Settings{Metadata: map[string]string{}, environ: map[string]string{}}
+	for _, pair := range in.Environ {
+		if name, value, ok := strings.Cut(pair, "="); ok && name != "" {
+			s.environ[name] = value
+		}
+	}
+	flags, err := parseFlags(in.Args)
+	if err != nil {
+		return nil, nil, err
+	}
+	var warnings []string
+	for _, row := range Table() {
+		value, from := row.Default, ""
+		if v := s.environ[row.Env]; v != "" {
+			value, from = v, row.Env
+		}
+		if v, ok := flags[row.Flag]; ok && row.Flag != "" {
+			value, from = v, "--"+row.Flag
+		}
+		switch {
+		case row.Next:
+			if from != "" {
+				warnings = append(warnings, fmt.Sprintf("%s has no effect in this version", from))
+			}
+		case value == "" && row.Required:
+			return nil, nil, fault.New(fault.Invalid, "%s is not set", row.Env).Named("setting_missing").WithHint("%s", row.Help)
+		case value != "" && row.read != nil:
+			if err := row.read(s, value, in); err != nil {
+				if from == "" {
+					from = row.Env
+				}
+				return nil, nil, named(from, err)
+			}
+		}
+	}
+	for name, value := range s.environ {
+		if key, ok := strings.CutPrefix(name, MetadataPrefix); ok && key != "" {
+			s.Metadata[key] = value
+		}
+	}
+	return s, append(warnings, unknownNames(s.environ)...), nil
+}
+
+// Environ returns the value of a variable of the launcher's own environment,
+// and whether it is set. The launcher's secrets are never there.
+func (s *Settings) Environ(name string) (string, bool) {
+	if name == EnvToken || name == EnvKey {
+		return "", false
+	}
+	v, ok := s.environ[name]
+	return v, ok
+}
+
+func named(setting string, err error) error {
+	if f := fault.As(err); f != nil {
+		e := fault.Wrap(err, fault.Invalid, "%s: %s", setting, f.Message).Named("setting")
+		if f.Hint != "" {
+			e = e.WithHint("%s", f.Hint)
+		}
+		return e
+	}
+	return fault.Wrap(err, fault.Invalid, "%s: %s", setting, err.Error()).Named("setting")
+}
+
+func parseFlags(args []string) (map[string]string, error) {
+	known := map[string]Row{}
+	var names []string
+	for _, row := range Table() {
+		if row.Flag != "" {
+			known[row.Flag] = row
+			names = append(names, row.Flag)
+		}
+	}
+	flags := map[string]string{}
+	for i := 0; i < len(args); i++ {
+		name, ok := strings.CutPrefix(args[i], "--")
+		if !ok || name == "" {
+			return nil, fault.New(fault.Invalid, "unexpected argument %q", args[i]).Named("argument").
+				WithHint("settings are given as --name value; see --help")
+		}
+		name, value, joined := strings.Cut(name, "=")
+		row, ok := known[name]
+		if !ok {
+			e := fault.New(fault.Invalid, "there is no flag --%s", name).Named("flag_unknown")
+			if near := nearest(name, names); near != "" {
+				e = e.WithHint("did you mean --%s", near)
+			}
+			return nil, e
+		}
+		switch {
+		case joined:
+		case row.Switch:
+			value = "true"
+		case i+1 < len(args):
+			i++
+			value = args[i]
+		default:
+			return nil, fault.New(fault.Invalid, "--%s needs a value", name).Named("flag_value")
+		}
+		flags[name] = value
+	}
+	return flags, nil
+}
+
+// unknownNames warns of environment names that look like ours and are not.
+func unknownNames(environ map[string]string) []string {
+	var known []string
+	for _, row := range Table() {
+		known = append(known, row.Env)
+	}
+	var warnings []string
+	for _, name := range slices.Sorted(maps.Keys(environ)) {
+		switch {
+		case !strings.HasPrefix(name, "SPACELIFT_"), strings.HasPrefix(name, MetadataPrefix), slices.Contains(known, name):
+		case strings.HasPrefix(name, mappingPrefix):
+			warnings = append(warnings, fmt.Sprintf("%s has no effect in this version", name))
+		default:
+			w := fmt.Sprintf("%s is not a setting of this launcher", name)
+			if near := nearest(name, known); near != "" {
+				w += fmt.Sprintf("; did you mean %s", near)
+			}
+			warnings = append(warnings, w)
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,115 @@
+package setting
+
+import (
+	"strings"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+)
+
+// Names that other packages need.
+const (
+	EnvToken       = "SPACELIFT_TOKEN"
+	EnvKey         = "SPACELIFT_POOL_PRIVATE_KEY"
+	EnvPolicy      = "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY"
+	MetadataPrefix = "SPACELIFT_METADATA_"
+	mappingPrefix  = "SPACELIFT_PRIVATEVCS_MAPPING_"
+)
+
+// Row is one setting.
+type Row struct {
+	Env      string
+	Flag     string // without dashes; empty only where Secret, or where the flag would name nothing
+	Default  string
+	Help     string // one sentence, for docs and --help
+	Required bool
+	Secret   bool // by environment alone
+	Switch   bool // the flag alone means true
+	// Next marks a documented setting that this version does not have yet.
+	Next bool
+
+	read func(s *Settings, value string, in Input) error
+}
+
+// Table returns every setting, in the order of the documentation.
+func Table() []Row {
+	return []Row{
+		{Env: EnvToken, Required: true, Secret: true, Help: "The pool's token, as shown when the pool was created.", read: readToken},
+		{Env: EnvKey, Required: true, Secret: true, Help: "The pool's private key: base64 of the PEM file.", read: readKey},
+		{Env: "SPACELIFT_DATA_DIR", Flag: "data", Default: "/opt/spacelift", Help: "Where the launcher keeps its key, its run directories and its caches. A container engine must see it at the same path.", read: readDataDir},
+		{Env: "SPACELIFT_BACKEND", Flag: "backend", Default: "docker", Help: "Where runs live: docker (containers) or process (plain processes, no isolation; for a first look only).", read: readBackend},
+		{Env: "SPACELIFT_WORKSPACE_ROOT", Flag: "workspace-root", Help: "Where the process backend keeps workspaces if it cannot show them at /mnt/workspace; must be equal on all workers of the pool.", read: readWorkspaceRoot},
+		{Env: "SPACELIFT_RECOVERY_RECIPIENTS", Flag: "recovery-recipients", Help: "Keys kept offline that can open what this launcher seals: age or SSH public keys, separated by commas or lines, or the path of a file with them. Sealed state needs at least one.", read: readRecovery},
+		{Env: "SPACELIFT_ALLOW_FILE_SOURCE", Flag: "allow-file-source", Default: "false", Switch: true, Help: "Allow source from a repository on this host by a file:// address.", read: boolean(func(s *Settings) *bool { return &s.AllowFileSource })},
+		{Env: "SPACELIFT_WHITELIST_ENVS", Flag: "whitelist-envs", Help: "Variables of the launcher's environment that runs receive, separated by commas; ro_NAME is given to reading containers alone, wo_NAME to writing ones.", read: readWhitelist},
+		{Env: "SPACELIFT_MASK_ENVS", Flag: "mask-envs", Help: "Variables whose values never appear in logs, separated by commas. It masks and does not pass them on.", read: readMaskEnvs},
+		{Env: "SPACELIFT_WORKER_NETWORK", Flag: "worker-network", Help: "The engine's network that run containers join; its default network if empty.", read: text(func(s *Settings) *string { return &s.Network })},
+		{Env: "SPACELIFT_WORKER_RUNTIME", Flag: "worker-runtime", Help: "The engine's runtime for run containers, such as runsc; its default if empty.", read: text(func(s *Settings) *string { return &s.Runtime })},
+		{Env: "SPACELIFT_WORKER_EXTRA_MOUNTS", Flag: "worker-extra-mounts", Help: "Files or directories of the host that run containers see: /host:/container, separated by commas.", read: mounts(Always)},
+		{Env: "SPACELIFT_WORKER_RO_EXTRA_MOUNTS", Flag: "worker-ro-extra-mounts", Help: "The same for reading containers alone.", read: mounts(ReadOnly)},
+		{Env: "SPACELIFT_WORKER_WO_EXTRA_MOUNTS", Flag: "worker-wo-extra-mounts", Help: "The same for writing containers alone.", read: mounts(WriteOnly)},
+		{Env: "SPACELIFT_LAUNCHER_LOGS_TIMEOUT", Flag: "logs-timeout", Default: "7m", Help: "How long a run may print nothing before it is ended.", read: readLogsTimeout},
+		{Env: "SPACELIFT_LAUNCHER_RUN_TIMEOUT", Flag: "run-timeout", Default: "70m", Help: "How long a run's container may take.", read: readRunTimeout},
+		{Env: "SPACELIFT_DEFAULT_RUNNER_IMAGE", Flag: "default-runner-image", Default: "public.ecr.aws/spacelift/runner-terraform:latest", Help: "The runner image of stacks that name none.", read: text(func(s *Settings) *string { return &s.DefaultImage })},
+		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Not in this version, which refuses to start with it: a policy is never left out silently.", read: refusePolicy},
+		{Env: "SPACELIFT_DEBUG", Flag: "debug", Default: "false", Switch: true, Help: "Print the exact commands of a run to its log.", read: boolean(func(s *Settings) *bool { return &s.Debug })},
+		{Env: "SPACELIFT_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "What the launcher's own log tells: debug, info, warn or error.", read: readLogLevel},
+		{Env: "SPACELIFT_DOCKER_CONFIG_DIR", Flag: "docker-config-dir", Next: true, Help: "Directory with the config.json of registry credentials."},
+		{Env: "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE", Flag: "default-ansible-runner-image", Next: true, Help: "The runner image of Ansible stacks that name none."},
+		{Env: "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED", Flag: "sensitive-output-upload-enabled", Next: true, Switch: true, Help: "Seal sensitive outputs for stacks that depend on this one."},
+		{Env: "SPACELIFT_RUN_LOGS_ON_STANDARD_OUTPUT_ENABLED", Flag: "run-logs-on-standard-output-enabled", Next: true, Switch: true, Help: "Write run logs to standard output too."},
+	}
+}
+
+// refusePolicy stops a launcher whose operator relies on a policy that this
+// version cannot evaluate: starting without it would run what it should deny.
+func refusePolicy(*Settings, string, Input) error {
+	return fault.New(fault.Unsupported, "this version cannot evaluate a run initialization policy").
+		WithHint("unset it only if runs may start without it")
+}
+
+// Docs renders docs/launcher-settings.md.
+func Docs() string {
+	var b strings.Builder
+	b.WriteString("# Launcher settings\n\nMade from the table in `internal/launcher/setting`; `go test ./internal/launcher/setting -update` writes it anew.\n\n" +
+		"A flag wins over the environment. A value that cannot be used stops the start and is named; exit code 2.\n" +
+		"`DOCKER_HOST`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`.\n\n" +
+		"| environment | flag | default | meaning |\n| --- | --- | --- | --- |\n")
+	for _, row := range Table() {
+		flag, def, help := "none: secrets do not belong into the list of processes", "", row.Help
+		if row.Flag != "" {
+			flag = "`--" + row.Flag + "`"
+		}
+		if row.Default != "" {
+			def = "`" + row.Default + "`"
+		}
+		if row.Required {
+			def = "required"
+		}
+		if row.Next {
+			help += " **No effect in this version.**"
+		}
+		b.WriteString("| `" + row.Env + "` | " + flag + " | " + def + " | " + help + " |\n")
+	}
+	return b.String()
+}
+
+// Usage renders --help.
+func Usage() string {
+	var b strings.Builder
+	b.WriteString("spacelift-launcher takes runs for a worker pool.\n\nUsage: spacelift-launcher [--name value ...]\n       spacelift-launcher version\n\n")
+	for _, row := range Table() {
+		if row.Next {
+			continue
+		}
+		name := row.Env
+		if row.Flag != "" {
+			name = "--" + row.Flag + ", " + row.Env
+		}
+		b.WriteString("  " + name)
+		if row.Default != "" {
+			b.WriteString(" (" + row.Default + ")")
+		}
+		b.WriteString("\n      " + row.Help + "\n")
+	}
+	return b.String()
+}
