@@ -1,0 +1,176 @@
+package mask
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/url"
+	"strings"
+)
+
+// longSecret is the length in bytes from which a secret is looked for only as it
+// is and line by line. Each form of it costs memory in proportion, and a mounted
+// file of megabytes must not take the launcher's.
+const longSecret = 32 << 10
+
+// variants calls add with each form in which tools print a secret. The same form
+// may be given twice.
+func variants(secret string, add func(string)) {
+	if !Maskable(secret) {
+		return
+	}
+	whole := strings.TrimSpace(secret)
+	emit := func(s string) {
+		if len(s) >= MinLength {
+			add(s)
+		}
+	}
+	emit(whole)
+	lines := splitLines(whole)
+	if len(lines) > 1 {
+		for _, l := range lines {
+			if l = strings.TrimSpace(l); len(l) >= MinLength {
+				emit(l)
+				quoted(l, emit)
+			}
+		}
+	}
+	if len(whole) > longSecret {
+		return
+	}
+	if len(lines) > 1 {
+		// echo $X, GitHub-style commands, terminals, and tools that drop breaks.
+		for _, sep := range []string{"\n", "\r\n", `\n`, `\r\n`, " ", "", "%0A", "%0a", "%0D%0A"} {
+			joined := strings.Join(lines, sep)
+			emit(joined)
+			if strings.HasSuffix(sep, "\n") && sep[0] < ' ' {
+				quoted(joined, emit)
+			}
+		}
+	}
+	// An unquoted $X in a shell: all white space becomes one space.
+	emit(strings.Join(strings.Fields(whole), " "))
+	quoted(whole, emit)
+	encoded(whole, emit)
+	if secret != whole {
+		// With the spaces and line ends that surround it, encodings differ.
+		encoded(secret, emit)
+	} else {
+		encoded(whole+"\n", emit) // echo "$X" | base64
+	}
+}
+
+// splitLines splits at either kind of line end.
+func splitLines(s string) []string {
+	return strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
+}
+
+// quoted gives the forms that escape single characters.
+func quoted(s string, add func(string)) {
+	if strings.IndexFunc(s, special) < 0 {
+		return
+	}
+	for _, q := range []string{url.QueryEscape(s), url.PathEscape(s)} {
+		add(q)
+		add(lowerEscapes(q))
+	}
+	once := jsonEscape(s, true)
+	for _, j := range []string{once, jsonEscape(s, false), jsonEscape(once, true)} {
+		add(j)
+	}
+	add(strings.ReplaceAll(s, `'`, `'\''`))
+	add(strings.ReplaceAll(s, `'`, `'"'"'`))
+	add(shellDouble.Replace(s))
+	add(shellAnsi.Replace(s))
+	add(shellBackslash(s))
+	add(hclTemplate.Replace(jsonEscape(s, false)))
+}
+
+// special reports whether any of the forms writes r in another way.
+func special(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+}
+
+var (
+	shellDouble = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")
+	// $'…', as by bash's printf %q and set -x.
+	shellAnsi = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`,
+		"\a", `\a`, "\b", `\b`, "\f", `\f`, "\v", `\v`, "\x1b", `\E`)
+	// Terraform prints a string's own ${ and %{ as $${ and %%{.
+	hclTemplate = strings.NewReplacer(`${`, `$${`, `%{`, `%%{`)
+)
+
+// shellBackslash quotes as bash's printf %q does where no control character asks
+// for more.
+func shellBackslash(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if strings.IndexByte(" \t!\"#$&'()*,;<>?[\\]^`{|}~", s[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func jsonEscape(s string, html bool) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(html)
+	if err := e.Encode(s); err != nil {
+		return s
+	}
+	out := strings.TrimSuffix(b.String(), "\n")
+	return out[1 : len(out)-1]
+}
+
+// lowerEscapes turns %2F into %2f.
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:i+3], strings.ToLower(string(b[i+1:i+3])))
+			i += 2
+		}
+	}
+	return string(b)
+}
+
+// encoded gives base64 and hex. What surrounds a secret shifts its base64 by
+// zero, one or two bytes. Of each shift those characters are taken that depend
+// on the secret alone; one at either end shares its bits with a neighbour.
+func encoded(s string, add func(string)) {
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		full := enc.EncodeToString([]byte(s))
+		add(full)
+		add(strings.TrimRight(full, "="))
+		for shift := range 3 {
+			shifted := enc.EncodeToString(append(make([]byte, shift), s...))
+			from := (shift*8 + 5) / 6
+			to := (shift + len(s)) * 8 / 6
+			add(shifted[from:to])
+		}
+		// The base64 command breaks lines at 76 characters, openssl and PEM at 64.
+		for _, width := range []int{76, 64} {
+			if len(full) <= width {
+				continue
+			}
+			lines := chunks(full, width)
+			add(strings.Join(lines, "\n"))
+			for _, l := range lines {
+				add(l)
+			}
+		}
+	}
+	add(hex.EncodeToString([]byte(s)))
+}
+
+// chunks cuts s into pieces of width bytes; the last may be shorter.
+func chunks(s string, width int) []string {
+	var all []string
+	for len(s) > width {
+		all = append(all, s[:width])
+		s = s[width:]
+	}
+	return append(all, s)
+}
