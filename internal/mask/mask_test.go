@@ -224,6 +224,7 @@ func TestQuotedFormsAreMasked(t *testing.T) {
 		"path":            url.PathEscape(secret),
 		"lower-case URL":  lowerEscapes(url.QueryEscape(secret)),
 		"JSON":            string(must(json.Marshal(secret))),
+		"JSON in JSON":    string(must(json.Marshal(string(must(json.Marshal(secret)))))),
 		"JSON, no HTML":   plain.String(),
 		"bash printf %q":  bash(`printf %q "$1"`),
 		"bash trace":      bash(`set -x; : "$1"`),
@@ -292,6 +293,35 @@ func TestFlushKeepsWhatMayBeginASecretAndCloseReleasesIt(t *testing.T) {
 	}
 	if _, err := w.Write([]byte("x")); err == nil {
 		t.Error("a closed writer took more")
+	}
+}
+
+func TestASecretLearntWhileItsBeginningIsHeldIsMasked(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	m := New(Options{Secrets: []string{"hunter2"}})
+	w := m.Writer(&out)
+	_, _ = io.WriteString(w, "the hunt")
+	m.Add("hunt-the-fox")
+	_, _ = io.WriteString(w, "-the-fox!")
+	if err := w.Close(); err != nil || out.String() != "the *****!" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+func TestASecretHalfPassedOnStaysCoveredWhenMoreAreLearnt(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	m := New(Options{Secrets: []string{"abcd", "bcdefgh"}})
+	w := m.Writer(&out)
+	_, _ = io.WriteString(w, "abcde") // "bcde" is held, of which "bcd" is covered
+	if out.String() != Stars || w.Held() != 4 {
+		t.Fatalf("got %q, %d held", out.String(), w.Held())
+	}
+	m.Add("another one")
+	_, _ = io.WriteString(w, "!")
+	if err := w.Close(); err != nil || out.String() != "*****e!" {
+		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
 

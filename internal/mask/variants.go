@@ -152,12 +152,7 @@ func encoded(s string, add func(string)) {
 		}
 		// The base64 command breaks lines at 76 characters, openssl and PEM at 64.
 		for _, width := range []int{76, 64} {
-			if len(full) <= width {
-				continue
-			}
-			lines := chunks(full, width)
-			add(strings.Join(lines, "\n"))
-			for _, l := range lines {
+			for _, l := range chunks(full, width) {
 				add(l)
 			}
 		}
