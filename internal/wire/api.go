@@ -171,6 +171,9 @@ type StartingRequest struct {
 	Phase     run.Phase `json:"phase"`
 	Commit    *Commit   `json:"commit,omitempty"` // where the launcher resolved it
 	Logs      LogUpdate `json:"logs"`             // of the preparing state
+	// TimeoutMs is the run timeout that the launcher keeps for this container. The
+	// mothership's own hard limit is counted from it; without it, from 70 min.
+	TimeoutMs int64 `json:"timeout_ms,omitempty"`
 }
 
 // StartingAnswer allows the release.

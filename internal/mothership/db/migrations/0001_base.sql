@@ -99,6 +99,7 @@ CREATE TABLE worker (
     gone_at       BIGINT, -- deregistered, or superseded by a reset
     UNIQUE (pool, public_key)
 );
+CREATE INDEX worker_idle ON worker (pool, available_at) WHERE gone_at IS NULL AND available_at IS NOT NULL;
 
 CREATE TABLE stack (
     id             TEXT PRIMARY KEY, -- a ULID: slugs get reused

@@ -30,7 +30,8 @@ CREATE TABLE run (
 );
 CREATE INDEX run_stack ON run (stack, id);
 CREATE INDEX run_schedulable ON run (pool, sort_key, id) WHERE state IN ('READY', 'CONFIRMED', 'REPLAN_REQUESTED');
-CREATE INDEX run_queued ON run (id) WHERE state = 'QUEUED';
+CREATE INDEX run_queued ON run (stack, blocking, id) WHERE state = 'QUEUED';
+CREATE INDEX run_waiting ON run (stack, sort_key) WHERE state IN ('READY', 'CONFIRMED', 'REPLAN_REQUESTED');
 CREATE INDEX run_unconfirmed ON run (state_at) WHERE state = 'UNCONFIRMED';
 -- One blocking run a stack has left the queue and not ended.
 CREATE UNIQUE INDEX run_blocker ON run (stack) WHERE blocking AND state NOT IN ('QUEUED', 'FINISHED', 'FAILED', 'DISCARDED', 'CANCELED', 'STOPPED', 'SKIPPED');
@@ -53,10 +54,12 @@ CREATE TABLE attempt (
     worker      TEXT NOT NULL REFERENCES worker (id),
     class       TEXT NOT NULL,
     live        BOOLEAN NOT NULL,
+    from_version BIGINT NOT NULL, -- the run's state version at its assignment: its logs begin there
     assigned_at BIGINT NOT NULL,
     accepted_at BIGINT,
     container   TEXT NOT NULL DEFAULT '', -- of the newest recorded start
     started_at  BIGINT,                   -- of that container
+    timeout_ms  BIGINT NOT NULL DEFAULT 0, -- run timeout that its launcher keeps; 0: unknown
     wrote       BOOLEAN NOT NULL DEFAULT FALSE, -- a writing container was started
     beat        BIGINT NOT NULL DEFAULT 0,
     stop        TEXT NOT NULL DEFAULT '', -- '' | interrupt | kill: desired state
@@ -93,7 +96,8 @@ CREATE TABLE run_log_chunk (
 -- What a run leaves for later: sealed workspaces.
 CREATE TABLE parked (
     run        TEXT NOT NULL REFERENCES run (id),
-    sequence   BIGINT NOT NULL,
+    stack      TEXT NOT NULL REFERENCES stack (id),
+    sequence   BIGINT NOT NULL, -- of the stack's workspaces
     attempt    BIGINT NOT NULL,
     object     TEXT NOT NULL,
     statement  BYTEA NOT NULL,
@@ -106,6 +110,8 @@ CREATE TABLE parked (
     removed_at BIGINT,
     PRIMARY KEY (run, sequence)
 );
+CREATE UNIQUE INDEX parked_stack ON parked (stack, sequence);
+CREATE INDEX parked_kept ON parked (run) WHERE removed_at IS NULL;
 
 -- States, current and past, and recovery versions.
 CREATE TABLE state (
@@ -123,6 +129,7 @@ CREATE TABLE state (
     statement  BYTEA,
     signature  BYTEA,
     statement_digest TEXT NOT NULL DEFAULT 'none',
+    recipients TEXT NOT NULL DEFAULT '[]', -- JSON array of fingerprints, from the statement
     recovery   BOOLEAN NOT NULL DEFAULT FALSE,
     reason     TEXT NOT NULL DEFAULT '',
     created_at BIGINT NOT NULL,
