@@ -1,0 +1,154 @@
+package installation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gocloud.dev/secrets"
+	"gocloud.dev/secrets/localsecrets"
+	"golang.org/x/sys/unix"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+)
+
+// prepareDir makes the data directory. One that others may enter is closed: the
+// key in it is what all secrets hang on.
+func prepareDir(dir string) (string, error) {
+	if dir == "" {
+		return "", fault.New(fault.Invalid, "the data directory is not set").Named("data_dir")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find data directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fault.Wrap(err, fault.Invalid, "the data directory %s cannot be made", dir).Named("data_dir").
+			WithHint("give a directory that this user may write to")
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("look at data directory: %w", err)
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return dir, nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return "", fault.Wrap(err, fault.Invalid, "the data directory %s is open to other users", dir).Named("data_dir").
+			WithHint("give it mode 0700 or choose another")
+	}
+	return dir, nil
+}
+
+// lock takes the directory for as long as the file is open, also if the process
+// dies. The process id in it is for people alone.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of data directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		text, _ := io.ReadAll(io.LimitReader(f, 32)) // a message without the id is still right
+		pid := strings.TrimSpace(string(text))
+		if pid == "" {
+			pid = "unknown"
+		}
+		return nil, errors.Join(fault.New(fault.Conflict, "the data directory %s is in use by another server (process %s)", dir, pid).Named("data_dir_in_use").
+			WithHint("stop that server or choose another directory"), f.Close())
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n"))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+const keySize = 32
+
+// openRoot reads the key file, or makes it at the first start. It is never made
+// for a database that already has secrets: that would bury the loss of the old.
+func openRoot(ctx context.Context, dir string, d *db.DB) (*secrets.Keeper, error) {
+	name := filepath.Join(dir, keyFile)
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		data, err = makeKey(ctx, dir, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(data) != keySize {
+		return nil, fault.New(fault.Invalid, "the key file %s has %d bytes instead of %d", name, len(data), keySize).Named("key_file").
+			WithHint("restore it from a backup")
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("look at key file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fault.New(fault.Invalid, "the key file %s is open to other users", name).Named("key_file").
+			WithHint("give it mode 0600")
+	}
+	return localsecrets.NewKeeper([keySize]byte(data)), nil
+}
+
+func makeKey(ctx context.Context, dir string, d *db.DB) ([]byte, error) {
+	var secretRows int
+	if err := d.Read().QueryRowContext(ctx, `SELECT COUNT(*) FROM installation WHERE name <> $1`, rowOrigin).Scan(&secretRows); err != nil {
+		return nil, fmt.Errorf("look for secrets in the database: %w", err)
+	}
+	if secretRows > 0 {
+		return nil, fault.New(fault.Invalid, "the key file %s is missing, and the database has secrets that only it opens", filepath.Join(dir, keyFile)).Named("key_file").
+			WithHint("restore it from a backup")
+	}
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // never fails: the runtime ends the program first
+	if err := writeDurably(dir, keyFile, key); err != nil {
+		return nil, fmt.Errorf("write key file: %w", err)
+	}
+	return key, nil
+}
+
+// writeDurably returns once the file would survive a power cut: what is encrypted
+// by the key may be on disk a moment later.
+func writeDurably(dir, name string, data []byte) (err error) {
+	temp := filepath.Join(dir, name+".new")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func wrongKey(dir string, err error) error {
+	return fault.Wrap(err, fault.Invalid, "the database's secrets cannot be opened with the key file %s", filepath.Join(dir, keyFile)).Named("key_file").
+		WithHint("restore the key file and the database that belong together")
+}
