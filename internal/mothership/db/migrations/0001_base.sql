@@ -80,6 +80,7 @@ CREATE TABLE worker (
     id            TEXT PRIMARY KEY,
     pool          TEXT NOT NULL REFERENCES pool (id),
     public_key    TEXT NOT NULL, -- sha256:<hex> of the worker key's SPKI
+    spki          BYTEA,         -- DER of that key, for renewals
     session       BIGINT NOT NULL,
     epoch         BIGINT NOT NULL,
     recipient     TEXT NOT NULL, -- age recipient of the session
