@@ -1,0 +1,418 @@
+package logship
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// ErrEnded is returned by writes to a state whose log has ended.
+var ErrEnded = errors.New("the log of this state has ended")
+
+// Options configure a Shipper. Durations and sizes that are zero get the values
+// of the package's description.
+type Options struct {
+	// Put stores a chunk at a signed address, trying once.
+	Put func(ctx context.Context, url string, data []byte) error
+	// Commit sends an update on its own.
+	Commit func(ctx context.Context, u wire.LogUpdate) (wire.LogsAnswer, error)
+	// Cut, if set, is told the number of a chunk before it is stored, so that a
+	// restarted launcher doesn't use it again.
+	Cut func(version, chunk int)
+	Log *slog.Logger
+	Now func() time.Time
+
+	Eager, EagerFor, Calm time.Duration
+	RetryCap              time.Duration
+	Chunk, Buffer         int // bytes
+}
+
+// Shipper ships the log of one attempt. Its methods are safe for concurrent use.
+type Shipper struct {
+	o Options
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at each change
+	streams []*stream     // in order of their state versions
+	urls    map[[2]int]address
+	watched bool
+	stopped error
+}
+
+type address struct {
+	url   string
+	until time.Time
+}
+
+// New makes a Shipper; Run makes it work.
+func New(o Options) (*Shipper, error) {
+	if o.Put == nil || o.Commit == nil || o.Log == nil || o.Now == nil {
+		return nil, errors.New("logship: an option is missing")
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&o.Eager, 250 * time.Millisecond}, {&o.EagerFor, 10 * time.Second}, {&o.Calm, 5 * time.Second}, {&o.RetryCap, 10 * time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if o.Chunk == 0 {
+		o.Chunk = 4 << 20
+	}
+	if o.Buffer == 0 {
+		o.Buffer = 2 * o.Chunk
+	}
+	return &Shipper{o: o, changed: make(chan struct{}), urls: map[[2]int]address{}}, nil
+}
+
+// Begin opens the log of a state version. committed bytes of it are passed over
+// when they are written again; chunk is the number of the next chunk.
+func (s *Shipper) Begin(version int, committed int64, chunk int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.find(version) != nil {
+		return
+	}
+	now := s.o.Now()
+	s.streams = append(s.streams, &stream{version: version, began: now, lastCut: now, skip: committed, stored: committed, chunk: chunk, sum: sha256.New()})
+	s.notify()
+}
+
+// Write appends to the log of a state version. It waits while the buffer is full.
+func (s *Shipper) Write(ctx context.Context, version int, p []byte) error {
+	for {
+		s.mu.Lock()
+		st := s.find(version)
+		switch {
+		case st == nil || st.ended:
+			s.mu.Unlock()
+			return ErrEnded
+		case s.buffered() == 0 || s.buffered()+len(p) <= s.o.Buffer || s.stopped != nil:
+			if s.stopped == nil {
+				st.add(p)
+				s.notify()
+			}
+			s.mu.Unlock()
+			return nil
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// End says that no more will be written to a state version.
+func (s *Shipper) End(version int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.find(version); st != nil {
+		st.ended = true
+		s.notify()
+	}
+}
+
+// Offer adds signed addresses.
+func (s *Shipper) Offer(urls []wire.LogURL) {
+	if len(urls) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range urls {
+		s.urls[[2]int{u.StateVersion, u.Chunk}] = address{url: u.URL, until: s.o.Now().Add(time.Duration(u.ExpiresInMs) * time.Millisecond)}
+	}
+	s.notify()
+}
+
+// Watched says whether somebody reads the log at this moment.
+func (s *Shipper) Watched(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watched != yes {
+		s.watched = yes
+		s.notify()
+	}
+}
+
+// Pending returns what a call to the mothership should carry. It may be carried
+// by several calls; Settle those that were answered.
+func (s *Shipper) Pending() wire.LogUpdate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var u wire.LogUpdate
+	for _, st := range s.streams {
+		u.Commits = append(u.Commits, st.commits...)
+		if st.complete() && !st.closed {
+			u.Closes = append(u.Closes, st.close())
+		}
+	}
+	s.want(&u)
+	return u
+}
+
+// want asks for addresses before the last ones are used up.
+func (s *Shipper) want(u *wire.LogUpdate) {
+	for _, st := range s.streams {
+		if st.complete() {
+			continue
+		}
+		first := st.chunk
+		for s.usable(st.version, first) {
+			first++
+		}
+		if first < st.chunk+4 {
+			u.Want, u.WantStateVersion, u.WantFrom = 16, st.version, first
+			return
+		}
+	}
+}
+
+// Settle notes that the mothership has an update.
+func (s *Shipper) Settle(u wire.LogUpdate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range u.Commits {
+		if st := s.find(c.StateVersion); st != nil {
+			for i, have := range st.commits {
+				if have == c {
+					st.commits = append(st.commits[:i:i], st.commits[i+1:]...)
+					break
+				}
+			}
+		}
+	}
+	for _, c := range u.Closes {
+		if st := s.find(c.StateVersion); st != nil {
+			st.closed = true
+		}
+	}
+	s.notify()
+}
+
+// Stored waits until everything written so far to streams that have ended is
+// stored. The commits may still be pending.
+func (s *Shipper) Stored(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		done := true
+		for _, st := range s.streams {
+			done = done && (!st.ended || st.complete())
+		}
+		changed, stopped := s.changed, s.stopped
+		s.mu.Unlock()
+		if done || stopped != nil {
+			return stopped
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// GiveUp declares lost what has not been stored of streams that have ended, and
+// returns how many bytes that are.
+func (s *Shipper) GiveUp() (lost int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		if st.ended && len(st.buf) > 0 {
+			st.lost += int64(len(st.buf))
+			lost += int64(len(st.buf))
+			st.buf = nil
+		}
+	}
+	s.notify()
+	return lost
+}
+
+// Run stores and commits until ctx ends, or until the mothership refuses
+// commits for good.
+func (s *Shipper) Run(ctx context.Context) error {
+	pause, warned := time.Duration(0), false
+	for {
+		if err := s.pause(ctx, pause); err != nil {
+			return err
+		}
+		err := s.step(ctx)
+		switch {
+		case err == nil:
+			pause, warned = 0, false
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case fault.Is(err, fault.Stale):
+			s.stop(err)
+			return err
+		}
+		if !warned {
+			warned = true
+			s.o.Log.Warn("log cannot be stored for now; it is kept", "err", err)
+		}
+		pause = min(max(2*pause, 50*time.Millisecond), s.o.RetryCap)
+	}
+}
+
+// stop makes writers and waiters go on without a log.
+func (s *Shipper) stop(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = err
+	for _, st := range s.streams {
+		st.buf = nil
+	}
+	s.notify()
+}
+
+func (s *Shipper) pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// step waits for the next chunk that is due, stores and commits it.
+func (s *Shipper) step(ctx context.Context) error {
+	st, data, url, err := s.next(ctx)
+	if err != nil {
+		return err
+	}
+	if url == "" {
+		return s.ask(ctx, st)
+	}
+	if s.o.Cut != nil {
+		s.o.Cut(st.version, st.chunk)
+	}
+	if err := s.o.Put(ctx, url, data); err != nil {
+		if !fault.Is(err, fault.Unavailable) {
+			// The address is used up or no good: another one for the same chunk.
+			s.mu.Lock()
+			delete(s.urls, [2]int{st.version, st.chunk})
+			s.mu.Unlock()
+		}
+		return err
+	}
+	s.mu.Lock()
+	ended := st.ended
+	if len(st.buf) >= len(data) { // else it was given up meanwhile
+		st.commits = append(st.commits, st.commit(data))
+		st.buf = st.buf[len(data):]
+		if len(st.buf) == 0 {
+			st.buf = nil
+		}
+		st.stored += int64(len(data))
+		st.chunk++
+		ended = ended && len(st.buf) == 0
+	}
+	s.notify()
+	s.mu.Unlock()
+	if ended {
+		return nil // the call that tells of the state's end carries it
+	}
+	return s.send(ctx, s.Pending())
+}
+
+func (s *Shipper) send(ctx context.Context, u wire.LogUpdate) error {
+	answer, err := s.o.Commit(ctx, u)
+	if err != nil {
+		return err
+	}
+	s.Settle(u)
+	s.Offer(answer.URLs)
+	s.Watched(answer.Watched)
+	return nil
+}
+
+// ask asks for addresses when there is none for the chunk that is due.
+func (s *Shipper) ask(ctx context.Context, st *stream) error {
+	if err := s.send(ctx, s.Pending()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.usable(st.version, st.chunk) && len(st.buf) > 0 {
+		return fault.New(fault.Unavailable, "the mothership gave no address for the log")
+	}
+	return nil
+}
+
+// next waits until a chunk is due and returns it, with its address if there is one.
+func (s *Shipper) next(ctx context.Context) (*stream, []byte, string, error) {
+	for {
+		s.mu.Lock()
+		now := s.o.Now()
+		wait := time.Hour
+		for _, st := range s.streams {
+			in, any := st.due(now, &s.o, s.watched)
+			if any && in <= 0 {
+				st.lastCut = now
+				data := st.buf[:min(len(st.buf), s.o.Chunk):min(len(st.buf), s.o.Chunk)]
+				url := ""
+				if s.usable(st.version, st.chunk) {
+					url = s.urls[[2]int{st.version, st.chunk}].url
+				}
+				s.mu.Unlock()
+				return st, data, url, nil
+			}
+			if any {
+				wait = min(wait, in)
+			}
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, nil, "", ctx.Err()
+		case <-changed:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Shipper) usable(version, chunk int) bool {
+	a, ok := s.urls[[2]int{version, chunk}]
+	return ok && s.o.Now().Before(a.until)
+}
+
+func (s *Shipper) find(version int) *stream {
+	for _, st := range s.streams {
+		if st.version == version {
+			return st
+		}
+	}
+	return nil
+}
+
+func (s *Shipper) buffered() (n int) {
+	for _, st := range s.streams {
+		n += len(st.buf)
+	}
+	return n
+}
+
+func (s *Shipper) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}

@@ -1,0 +1,66 @@
+package logship
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// stream is the log of one state version. The shipper's lock guards it.
+type stream struct {
+	version int
+	began   time.Time
+	lastCut time.Time
+
+	buf     []byte    // accepted, not yet stored
+	stored  int64     // bytes stored, or committed before a restart
+	skip    int64     // bytes still to be passed over after a restart
+	total   int64     // bytes accepted
+	sum     hash.Hash // of all accepted bytes
+	chunk   int       // number of the next chunk
+	ended   bool
+	lost    int64
+	commits []wire.LogCommit // stored, not settled
+	closed  bool             // the close is settled
+}
+
+func (s *stream) add(p []byte) {
+	s.sum.Write(p)
+	s.total += int64(len(p))
+	if n := min(s.skip, int64(len(p))); n > 0 {
+		s.skip -= n
+		p = p[n:]
+	}
+	s.buf = append(s.buf, p...)
+}
+
+// due tells in how much time the next chunk is to be cut; false if there is
+// nothing to cut.
+func (s *stream) due(now time.Time, o *Options, eager bool) (time.Duration, bool) {
+	if len(s.buf) == 0 {
+		return 0, false
+	}
+	if s.stored == 0 || s.ended || len(s.buf) >= o.Chunk {
+		return 0, true
+	}
+	pause := o.Calm
+	if eager || now.Sub(s.began) < o.EagerFor {
+		pause = o.Eager
+	}
+	return max(0, s.lastCut.Add(pause).Sub(now)), true
+}
+
+// complete reports whether everything of the stream is stored or given up.
+func (s *stream) complete() bool { return s.ended && len(s.buf) == 0 }
+
+func (s *stream) close() wire.LogClose {
+	return wire.LogClose{StateVersion: s.version, Bytes: s.total, SHA256: hex.EncodeToString(s.sum.Sum(nil)), Lost: s.lost}
+}
+
+func (s *stream) commit(data []byte) wire.LogCommit {
+	sum := sha256.Sum256(data)
+	return wire.LogCommit{StateVersion: s.version, Chunk: s.chunk, Offset: s.stored, Length: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}
+}
