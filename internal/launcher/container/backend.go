@@ -6,20 +6,6 @@ import (
 	"time"
 )
 
-// Paths inside a container, the same for every backend whose Capabilities say
-// MountAt. The launcher puts them into Mount.Target.
-const (
-	// WorkspacePath is where the workspace is. Plan files keep absolute paths,
-	// so it must be the same on every worker of a pool.
-	WorkspacePath = "/mnt/workspace"
-	// RunPath holds the exchange trees: RunPath/in (read-only) and RunPath/out.
-	RunPath = "/spaceport/run"
-	// WorkerPath is the worker's binary, read-only.
-	WorkerPath = "/spaceport/worker"
-	// ToolsPath is where the launcher mounts its tools directory, read-only.
-	ToolsPath = "/spaceport/tools"
-)
-
 // RunUID and RunGID are the user and group that a run has unless the launcher
 // says otherwise. Runner images are built with them.
 const (
@@ -165,7 +151,8 @@ type Spec struct {
 	RunDir string
 	// Binary is the host path of our static binary, below the backend's data
 	// directory. It becomes the only process that is started; what the image
-	// says about entry point, command, user and health check is not used.
+	// says about entry point, command, user and health check is not used. In
+	// the container it is found at wire.ContainerBinary.
 	Binary string
 	// Args are the worker's arguments after argv[0].
 	Args []string
