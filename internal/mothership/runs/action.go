@@ -8,6 +8,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
 )
 
@@ -111,7 +112,7 @@ func (s *Service) Retry(ctx context.Context, id string) (*Run, error) {
 	if !old.CanRetry() {
 		return nil, refuse(old, "retried").WithHint("wait until it has ended")
 	}
-	return s.create(ctx, action, st.ID, func(_ Stack, r *Run) {
+	return s.create(ctx, action, st.ID, func(_ stack.Stack, r *Run) {
 		r.Type, r.Branch, r.Commit, r.Title = old.Type, old.Branch, old.Commit, old.Title
 		r.Command, r.SkipInit, r.Prioritized = old.Command, old.SkipInit, old.Prioritized
 		r.Metadata = old.Metadata

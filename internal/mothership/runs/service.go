@@ -9,6 +9,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -76,8 +77,8 @@ func (s *Service) Trigger(ctx context.Context, in TriggerInput) (*Run, error) {
 		return nil, fault.New(fault.Invalid, "a run of type %q cannot be triggered", in.Type).WithHint("use TRACKED or PROPOSED")
 	}
 	title := "Manual run"
-	return s.create(ctx, access.RunTrigger, in.Stack, func(st Stack, r *Run) {
-		r.Type, r.Branch, r.Commit, r.Title, r.Prioritized = in.Type, st.Branch, wire.Commit{SHA: in.CommitSHA}, title, in.Prioritized
+	return s.create(ctx, access.RunTrigger, in.Stack, func(st stack.Stack, r *Run) {
+		r.Type, r.Branch, r.Commit, r.Title, r.Prioritized = in.Type, st.Settings.Branch, wire.Commit{SHA: in.CommitSHA}, title, in.Prioritized
 		if in.Metadata != "" {
 			r.Metadata = []string{in.Metadata}
 		}
@@ -92,8 +93,8 @@ func (s *Service) CreateTask(ctx context.Context, in TaskInput) (*Run, error) {
 	if len(in.Command) > MaxCommand {
 		return nil, fault.New(fault.Invalid, "the command is %d bytes long, more than %d", len(in.Command), MaxCommand)
 	}
-	return s.create(ctx, access.TaskCreate, in.Stack, func(st Stack, r *Run) {
-		r.Type, r.Branch, r.Command, r.SkipInit, r.Title = run.Task, st.Branch, in.Command, in.SkipInit, "Task"
+	return s.create(ctx, access.TaskCreate, in.Stack, func(st stack.Stack, r *Run) {
+		r.Type, r.Branch, r.Command, r.SkipInit, r.Title = run.Task, st.Settings.Branch, in.Command, in.SkipInit, "Task"
 		if in.Metadata != "" {
 			r.Metadata = []string{in.Metadata}
 		}
@@ -101,7 +102,7 @@ func (s *Service) CreateTask(ctx context.Context, in TaskInput) (*Run, error) {
 }
 
 // create makes a run on a stack, as fill completes it, and lets the queue look.
-func (s *Service) create(ctx context.Context, action access.Action, ref string, fill func(Stack, *Run)) (*Run, error) {
+func (s *Service) create(ctx context.Context, action access.Action, ref string, fill func(stack.Stack, *Run)) (*Run, error) {
 	if err := s.o.Access.RequireAnywhere(ctx, action); err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (s *Service) create(ctx context.Context, action access.Action, ref string, 
 		if st.Disabled {
 			return fault.New(fault.Conflict, "stack %q is disabled", st.Slug).WithHint("enable it first")
 		}
-		if st.LockedBy != "" && st.LockedBy != who {
+		if st.Locked(who) {
 			return fault.New(fault.Conflict, "stack %q is locked by %s", st.Slug, st.LockedBy).
 				WithHint("only the owner of the lock can start runs until it is unlocked")
 		}
@@ -191,8 +192,8 @@ func (s *Service) Changes(ctx context.Context, id string) ([]wire.Change, error)
 }
 
 // Outputs returns the outputs of a stack (slug or ULID), sorted by name.
-func (s *Service) Outputs(ctx context.Context, stack string) ([]Output, error) {
-	st, err := s.stack(ctx, access.RunRead, stack)
+func (s *Service) Outputs(ctx context.Context, ref string) ([]Output, error) {
+	st, err := s.stack(ctx, access.RunRead, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +211,8 @@ func (s *Service) WhyWaiting(ctx context.Context, id string) ([]Reason, error) {
 }
 
 // Blocker returns the run that holds a stack (slug or ULID), or nil.
-func (s *Service) Blocker(ctx context.Context, stack string) (*Run, error) {
-	st, err := s.stack(ctx, access.RunRead, stack)
+func (s *Service) Blocker(ctx context.Context, ref string) (*Run, error) {
+	st, err := s.stack(ctx, access.RunRead, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -223,32 +224,32 @@ func (s *Service) Blocker(ctx context.Context, stack string) (*Run, error) {
 }
 
 // read returns a run and its stack if the caller may do action in its space.
-func (s *Service) read(ctx context.Context, action access.Action, id string) (*Run, Stack, error) {
+func (s *Service) read(ctx context.Context, action access.Action, id string) (*Run, stack.Stack, error) {
 	// Asked first, so that a caller without any right learns nothing of what exists.
 	if err := s.o.Access.RequireAnywhere(ctx, action); err != nil {
-		return nil, Stack{}, err
+		return nil, stack.Stack{}, err
 	}
 	r, err := Load(ctx, s.o.DB.Read(), id)
 	if err != nil {
-		return nil, Stack{}, err
+		return nil, stack.Stack{}, err
 	}
-	st, err := s.o.Stacks.Find(ctx, s.o.DB.Read(), r.Stack)
+	st, err := s.o.Stacks.ForRun(ctx, s.o.DB.Read(), r.Stack)
 	if err != nil {
-		return nil, Stack{}, err
+		return nil, stack.Stack{}, err
 	}
 	if err := s.o.Access.Require(ctx, action, st.Space); err != nil {
-		return nil, Stack{}, err
+		return nil, stack.Stack{}, err
 	}
 	return r, st, nil
 }
 
-func (s *Service) stack(ctx context.Context, action access.Action, ref string) (Stack, error) {
+func (s *Service) stack(ctx context.Context, action access.Action, ref string) (stack.Stack, error) {
 	if err := s.o.Access.RequireAnywhere(ctx, action); err != nil {
-		return Stack{}, err
+		return stack.Stack{}, err
 	}
 	st, err := s.o.Stacks.Find(ctx, s.o.DB.Read(), ref)
 	if err != nil {
-		return Stack{}, err
+		return stack.Stack{}, err
 	}
 	return st, s.o.Access.Require(ctx, action, st.Space)
 }
@@ -262,4 +263,3 @@ func actor(ctx context.Context) string {
 func refuse(r *Run, what string) *fault.Error {
 	return fault.New(fault.Conflict, "run %s is %s and cannot be %s", r.ID, r.State, what)
 }
-
