@@ -38,9 +38,8 @@ type idle struct {
 // newest first. asking is a worker that takes part though it cannot be hinted.
 func (s *Service) assign(ctx context.Context, tx *db.Tx, pool, asking string) error {
 	var (
-		after = cursor{}
+		after cursor
 		free  []idle
-		err   error
 	)
 	for {
 		waiting, err := s.heads(ctx, tx, pool, after)
@@ -73,7 +72,7 @@ func (s *Service) assign(ctx context.Context, tx *db.Tx, pool, asking string) er
 			}
 		}
 		if len(waiting) < page {
-			return err
+			return nil
 		}
 	}
 }
