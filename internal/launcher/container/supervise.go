@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -26,8 +27,13 @@ func SuperviseMain(args []string) int {
 	// The worker is killed with the thread that started it (see startWorker),
 	// so this thread must last as long as the process.
 	runtime.LockOSThread()
-	syscall.CloseOnExec(releaseFD)
-	syscall.CloseOnExec(answerFD)
+	// Nothing that is open here reaches the worker: neither our two pipes nor
+	// what the launcher was itself started with.
+	if err := unix.CloseRange(releaseFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		for fd := releaseFD; fd < 1024; fd++ { // before Linux 5.11
+			syscall.CloseOnExec(fd)
+		}
+	}
 	// Caught, not ignored: what is ignored stays so in the worker.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)

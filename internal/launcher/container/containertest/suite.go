@@ -1,0 +1,438 @@
+package containertest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// canary stands for what the launcher's environment holds.
+const canary = "canary-of-the-launcher"
+
+// Run runs the suite; setup gives each test its own world. The caller's test
+// must not be parallel, since a variable is set in this process.
+func Run(t *testing.T, setup func(t *testing.T) Fixture) {
+	t.Setenv("SPACELIFT_POOL_PRIVATE_KEY", canary)
+	worker := buildWorker(t)
+	for name, test := range map[string]func(*testing.T, *world){
+		"a worker's exit code comes through":                         exitCode,
+		"a signal reaches the worker and nobody else":                signalReaches,
+		"killing takes processes that left their session":            killTakesAll,
+		"a background process that holds the output is ended":        backgroundEnds,
+		"another launcher adopts a running container":                adoptRunning,
+		"another launcher starts what was only created":              adoptCreated,
+		"waiting for a dead container tells how it ended":            waitDead,
+		"a cancelled wait leaves the container alone":                waitCancelled,
+		"removing is idempotent and ends what runs":                  removeTwice,
+		"calls out of order are conflicts":                           outOfOrder,
+		"a container that isn't there is not found":                  notThere,
+		"a read-only mount can't be written to":                      readOnlyMount,
+		"the workspace is where plans expect it":                     workspacePlace,
+		"a worker gets no secret, no input and no descriptor":        nothingPassed,
+		"a worker that can't be executed is told":                    notExecutable,
+		"a mount from outside the data directory is refused":         foreignMount,
+		"the worker's own output can be read":                        output,
+		"a missing image is named":                                   missingImage,
+		"a tree of the run directory can be emptied whoever owns it": ownership,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newWorld(t, setup(t), worker))
+		})
+	}
+}
+
+func awaiting(r run) []string { return []string{"await", r.out} }
+
+func exiting(code string) func(run) []string {
+	return func(run) []string { return []string{"exit", code} }
+}
+
+func exitCode(t *testing.T, w *world) {
+	r := w.start(t, exiting("7"))
+	e := wait(t, w.Backend, r.ULID)
+	if e.Code != 7 || e.Signal != "" || e.Lost || e.OOM || e.Finished.IsZero() {
+		t.Errorf("it ended as %+v", e)
+	}
+	r = w.start(t, exiting("0"))
+	if e := wait(t, w.Backend, r.ULID); e.Code != 0 || e.Lost {
+		t.Errorf("it ended as %+v", e)
+	}
+}
+
+func signalReaches(t *testing.T, w *world) {
+	r := w.start(t, awaiting)
+	appears(t, r.hostOut("ready"))
+	if err := w.Backend.Signal(t.Context(), r.ULID, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, w.Backend, r.ULID); e.Code != 5 {
+		t.Errorf("it ended as %+v", e)
+	}
+	if err := w.Backend.Signal(t.Context(), r.ULID, syscall.SIGINT); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a signal to the dead gave %v", err)
+	}
+}
+
+func killTakesAll(t *testing.T, w *world) {
+	m := marker()
+	r := w.start(t, func(r run) []string { return []string{"litter", r.out, m, "stay"} })
+	appears(t, r.hostOut("ready"))
+	if !slices.ContainsFunc(alive(t, m), func(s string) bool { return strings.Contains(s, " sleep "+m) }) {
+		t.Fatalf("no grandchild to kill: %q", alive(t, m))
+	}
+	for range 2 {
+		if err := w.Backend.Kill(t.Context(), r.ULID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := wait(t, w.Backend, r.ULID); e.Code != 137 || e.Signal != "SIGKILL" {
+		t.Errorf("it ended as %+v", e)
+	}
+	if left := alive(t, m); len(left) > 0 {
+		t.Errorf("still alive: %q", left)
+	}
+	if err := w.Backend.Kill(t.Context(), r.ULID); err != nil {
+		t.Errorf("killing the dead: %v", err)
+	}
+}
+
+func backgroundEnds(t *testing.T, w *world) {
+	m := marker()
+	r := w.start(t, func(r run) []string { return []string{"litter", r.out, m, "leave"} })
+	if e := wait(t, w.Backend, r.ULID); e.Code != 0 {
+		t.Errorf("it ended as %+v", e)
+	}
+	if _, err := os.Stat(r.hostOut("ready")); err != nil {
+		t.Errorf("the worker did nothing: %v", err)
+	}
+	if left := alive(t, m); len(left) > 0 {
+		t.Errorf("still alive: %q", left)
+	}
+}
+
+func adoptRunning(t *testing.T, w *world) {
+	r := w.start(t, awaiting)
+	appears(t, r.hostOut("ready"))
+	if err := w.Backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := w.Reopen(t)
+	if ids, err := second.List(t.Context()); err != nil || !slices.Equal(ids, []string{r.ULID}) {
+		t.Fatalf("it lists %q, %v", ids, err)
+	}
+	if st, err := second.Inspect(t.Context(), r.ULID); err != nil || !st.Exists || !st.Started || !st.Running {
+		t.Fatalf("it sees %+v, %v", st, err)
+	}
+	if err := second.Start(t.Context(), r.ULID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("starting it again gave %v", err)
+	}
+	if err := second.Signal(t.Context(), r.ULID, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, second, r.ULID); e.Code != 5 {
+		t.Errorf("it ended as %+v", e)
+	}
+}
+
+func adoptCreated(t *testing.T, w *world) {
+	r := w.prepare(t, exiting("9"))
+	if err := w.Backend.Create(t.Context(), r.Spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := w.Reopen(t)
+	if st, err := second.Inspect(t.Context(), r.ULID); err != nil || !st.Exists || st.Started || st.Running {
+		t.Fatalf("it sees %+v, %v", st, err)
+	}
+	if err := second.Start(t.Context(), r.ULID); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, second, r.ULID); e.Code != 9 {
+		t.Errorf("it ended as %+v", e)
+	}
+}
+
+func waitDead(t *testing.T, w *world) {
+	r := w.start(t, exiting("3"))
+	first := wait(t, w.Backend, r.ULID)
+	for _, b := range []container.Backend{w.Backend, w.Reopen(t)} {
+		if e := wait(t, b, r.ULID); e != first || e.Code != 3 {
+			t.Errorf("first %+v, then %+v", first, e)
+		}
+		st, err := b.Inspect(t.Context(), r.ULID)
+		if err != nil || !st.Exists || !st.Started || st.Running || st.Exit.Code != 3 {
+			t.Errorf("it sees %+v, %v", st, err)
+		}
+	}
+}
+
+func waitCancelled(t *testing.T, w *world) {
+	r := w.start(t, awaiting)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := w.Backend.Wait(ctx, r.ULID)
+		done <- err
+	}()
+	appears(t, r.hostOut("ready"))
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait gave %v", err)
+	}
+	if st, err := w.Backend.Inspect(t.Context(), r.ULID); err != nil || !st.Running {
+		t.Errorf("afterwards it is %+v, %v", st, err)
+	}
+}
+
+func removeTwice(t *testing.T, w *world) {
+	m := marker()
+	r := w.start(t, func(r run) []string { return []string{"litter", r.out, m, "stay"} })
+	appears(t, r.hostOut("ready"))
+	for range 2 {
+		if err := w.Backend.Remove(t.Context(), r.ULID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := alive(t, m); len(left) > 0 {
+		t.Errorf("still alive: %q", left)
+	}
+	if st, err := w.Backend.Inspect(t.Context(), r.ULID); err != nil || st != (container.Status{}) {
+		t.Errorf("it sees %+v, %v", st, err)
+	}
+	if ids, err := w.Backend.List(t.Context()); err != nil || len(ids) > 0 {
+		t.Errorf("it lists %q, %v", ids, err)
+	}
+	if err := w.Backend.Kill(t.Context(), r.ULID); err != nil {
+		t.Errorf("killing the removed: %v", err)
+	}
+	if _, err := os.Stat(r.hostOut("ready")); err != nil {
+		t.Errorf("the run directory's trees must stay: %v", err)
+	}
+	unstarted := w.prepare(t, awaiting)
+	if err := w.Backend.Create(t.Context(), unstarted.Spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Backend.Remove(t.Context(), unstarted.ULID); err != nil {
+		t.Errorf("removing one never started: %v", err)
+	}
+}
+
+func outOfOrder(t *testing.T, w *world) {
+	r := w.prepare(t, exiting("0"))
+	if err := w.Backend.Create(t.Context(), r.Spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Backend.Create(t.Context(), r.Spec); !fault.Is(err, fault.Conflict) {
+		t.Errorf("creating twice gave %v", err)
+	}
+	if _, err := w.Backend.Wait(t.Context(), r.ULID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("waiting before the start gave %v", err)
+	}
+	if err := w.Backend.Start(t.Context(), r.ULID); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, w.Backend, r.ULID)
+	if err := w.Backend.Start(t.Context(), r.ULID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("starting what has ended gave %v", err)
+	}
+}
+
+func notThere(t *testing.T, w *world) {
+	const id = "01JDZZZZZZZZZZZZZZZZZZZZZZ"
+	if _, err := w.Backend.Wait(t.Context(), id); !fault.Is(err, fault.NotFound) {
+		t.Errorf("wait gave %v", err)
+	}
+	if err := w.Backend.Start(t.Context(), id); !fault.Is(err, fault.NotFound) {
+		t.Errorf("start gave %v", err)
+	}
+	if err := w.Backend.Remove(t.Context(), id); err != nil {
+		t.Errorf("remove gave %v", err)
+	}
+	if _, err := w.Backend.Inspect(t.Context(), "../"+id); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a name that is a path gave %v", err)
+	}
+}
+
+func readOnlyMount(t *testing.T, w *world) {
+	if !w.Backend.Capabilities().MountAt {
+		return // there are no mounts to be read-only
+	}
+	r := w.start(t, func(r run) []string { return []string{"write", filepath.Join(r.in, "lease")} })
+	if e := wait(t, w.Backend, r.ULID); e.Code != 30 {
+		t.Errorf("writing into in/ ended as %+v", e)
+	}
+	if _, err := os.Stat(filepath.Join(r.RunDir, wire.DirIn, "lease")); err == nil {
+		t.Error("it wrote into in/")
+	}
+}
+
+func workspacePlace(t *testing.T, w *world) {
+	if w.Backend.Capabilities().MountAt {
+		if _, err := os.Stat(wire.ContainerWorkspace); err == nil {
+			t.Fatalf("%s exists on this host, so this test shows nothing", wire.ContainerWorkspace)
+		}
+	}
+	r := w.start(t, func(r run) []string { return []string{"write", filepath.Join(r.workspace, "plan")} })
+	if e := wait(t, w.Backend, r.ULID); e.Code != 0 {
+		out, _ := w.Backend.Output(t.Context(), r.ULID, 500)
+		t.Fatalf("it ended as %+v: %s", e, out)
+	}
+	st, err := os.Stat(filepath.Join(r.RunDir, wire.DirWorkspace, "plan"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := os.Geteuid()
+	if w.Backend.Capabilities().OwnUID {
+		uid = r.UID
+	}
+	if got := int(st.Sys().(*syscall.Stat_t).Uid); got != uid {
+		t.Errorf("the file belongs to uid %d, expected %d", got, uid)
+	}
+	if w.Backend.Capabilities().MountAt {
+		if _, err := os.Stat(wire.ContainerWorkspace); err == nil {
+			t.Errorf("%s was made on the host", wire.ContainerWorkspace)
+		}
+	}
+}
+
+func nothingPassed(t *testing.T, w *world) {
+	r := w.start(t, func(r run) []string { return []string{"tell", r.out} })
+	if e := wait(t, w.Backend, r.ULID); e.Code != 0 {
+		t.Fatalf("it ended as %+v", e)
+	}
+	b, err := os.ReadFile(r.hostOut("told"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := string(b)
+	for _, word := range []string{canary, "SPACELIFT", "fd "} {
+		if strings.Contains(told, word) {
+			t.Errorf("%q was passed:\n%s", word, told)
+		}
+	}
+	for _, line := range []string{"stdin 0 EOF\n", "dir /\n", "PATH="} {
+		if !strings.Contains(told, line) {
+			t.Errorf("%q is missing:\n%s", line, told)
+		}
+	}
+}
+
+func notExecutable(t *testing.T, w *world) {
+	r := w.prepare(t, exiting("0"))
+	r.Binary = filepath.Join(w.DataDir, "bin", "broken")
+	if err := os.WriteFile(r.Binary, []byte("no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Backend.Create(t.Context(), r.Spec); err != nil {
+		t.Fatal(err)
+	}
+	err := w.Backend.Start(t.Context(), r.ULID)
+	if err == nil {
+		// The engine may notice only inside.
+		if e := wait(t, w.Backend, r.ULID); e.Code == 0 {
+			t.Errorf("it ended as %+v", e)
+		}
+		return
+	}
+	if !strings.Contains(err.Error(), "exec format error") {
+		t.Errorf("the start gave %v", err)
+	}
+	st, err := w.Backend.Inspect(t.Context(), r.ULID)
+	if err != nil || !st.Started || st.Running || st.Exit.Code == 0 || st.Exit.Err == "" {
+		t.Errorf("afterwards it is %+v, %v", st, err)
+	}
+	if e := wait(t, w.Backend, r.ULID); e.Err == "" {
+		t.Errorf("it ended as %+v", e)
+	}
+}
+
+func foreignMount(t *testing.T, w *world) {
+	for _, m := range []container.Mount{
+		{Source: "/etc", Target: "/x"},
+		{Source: w.DataDir + "/../x", Target: "/x"},
+		{Source: w.DataDir, Target: "/"},
+	} {
+		r := w.prepare(t, exiting("0"))
+		r.Mounts = append(r.Mounts, m)
+		if err := w.Backend.Create(t.Context(), r.Spec); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v gave %v", m, err)
+		}
+	}
+	r := w.prepare(t, exiting("0"))
+	r.Mounts = append(r.Mounts, container.Mount{Source: filepath.Join(r.RunDir, wire.DirPrivate), Target: "/x"})
+	if err := w.Backend.Create(t.Context(), r.Spec); !fault.Is(err, fault.Invalid) {
+		t.Errorf("private/ gave %v", err)
+	}
+	r = w.prepare(t, exiting("0"))
+	r.Mounts = append(r.Mounts, container.Mount{Source: "/etc", Target: "/operators/etc", ReadOnly: true, Operator: true})
+	if err := w.Backend.Create(t.Context(), r.Spec); err != nil {
+		t.Errorf("an operator's own mount gave %v", err)
+	}
+}
+
+func output(t *testing.T, w *world) {
+	r := w.start(t, exiting("1"))
+	wait(t, w.Backend, r.ULID)
+	if b, err := w.Backend.Output(t.Context(), r.ULID, 1000); err != nil || string(b) != "ending with 1\n" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if b, err := w.Backend.Output(t.Context(), r.ULID, 7); err != nil || string(b) != "with 1\n" {
+		t.Errorf("the last 7 bytes are %q, %v", b, err)
+	}
+}
+
+func missingImage(t *testing.T, w *world) {
+	if !w.Backend.Capabilities().Images {
+		return
+	}
+	const ref = "127.0.0.1:1/spaceport/nothing:none" // nobody listens there
+	_, err := w.Backend.EnsureImage(t.Context(), ref, nil)
+	if fault.As(err) == nil || !strings.Contains(err.Error(), ref) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := w.Backend.EnsureImage(t.Context(), "No Image", nil); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a name that is none gave %v", err)
+	}
+	img, err := w.Backend.EnsureImage(t.Context(), w.Image, nil)
+	if err != nil || img.ID == "" || img.OS != "linux" || img.Arch == "" || img.Pulled {
+		t.Errorf("the image at hand is %+v, %v", img, err)
+	}
+}
+
+func ownership(t *testing.T, w *world) {
+	r := w.start(t, func(r run) []string { return []string{"write", filepath.Join(r.workspace, "file")} })
+	wait(t, w.Backend, r.ULID)
+	dir := filepath.Join(r.RunDir, wire.DirWorkspace)
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := errors.Join(os.WriteFile(outside, nil, 0o600), os.Symlink(outside, filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.Stat(outside)
+	for _, o := range []container.Ownership{{Dir: dir, UID: r.UID, GID: r.GID}, {Dir: dir, UID: r.UID, GID: r.GID, Delete: true}} {
+		if err := w.Backend.Own(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	after, err := os.Stat(outside)
+	if err != nil || after.Sys().(*syscall.Stat_t).Uid != before.Sys().(*syscall.Stat_t).Uid {
+		t.Errorf("what a link names was touched: %v", err)
+	}
+	if err := w.Backend.Own(t.Context(), container.Ownership{Dir: t.TempDir(), Delete: true}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a tree outside gave %v", err)
+	}
+}
