@@ -3,8 +3,12 @@ package logship
 import (
 	"context"
 	"crypto/sha256"
+	"encoding"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +29,11 @@ type Options struct {
 	// Cut, if set, is told the number of a chunk before it is stored, so that a
 	// restarted launcher doesn't use it again.
 	Cut func(version, chunk int)
-	Log *slog.Logger
-	Now func() time.Time
+	// Settled, if set, is told how many bytes of a state are committed. It is
+	// called from the goroutine that settles, without any lock of the Shipper.
+	Settled func(version int, bytes int64)
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	Eager, EagerFor, Calm time.Duration
 	RetryCap              time.Duration
@@ -72,17 +79,55 @@ func New(o Options) (*Shipper, error) {
 	return &Shipper{o: o, changed: make(chan struct{}), urls: map[[2]int]address{}}, nil
 }
 
-// Begin opens the log of a state version. committed bytes of it are passed over
-// when they are written again; chunk is the number of the next chunk.
-func (s *Shipper) Begin(version int, committed int64, chunk int) {
+// Place is where a stream goes on after a restart. The zero value is the
+// beginning.
+type Place struct {
+	// Offset is how many bytes of the stream come before what will be written,
+	// and Hash the state of their SHA-256, from Snapshot; nil at offset 0.
+	Offset int64
+	Hash   []byte
+	// Committed is how many bytes the mothership has: as many are passed over.
+	Committed int64
+	// Chunk is the number of the next chunk.
+	Chunk int
+}
+
+// Begin opens the log of a state version.
+func (s *Shipper) Begin(version int, at Place) error {
+	sum := sha256.New()
+	if at.Offset > 0 {
+		if err := sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(at.Hash); err != nil {
+			return fmt.Errorf("go on with the log of state %d: %w", version, err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.find(version) != nil {
-		return
+		return nil
 	}
 	now := s.o.Now()
-	s.streams = append(s.streams, &stream{version: version, began: now, lastCut: now, skip: committed, stored: committed, chunk: chunk, sum: sha256.New()})
+	s.streams = append(s.streams, &stream{
+		version: version, began: now, lastCut: now, total: at.Offset, sum: sum,
+		stored: max(at.Offset, at.Committed), skip: max(0, at.Committed-at.Offset), chunk: at.Chunk,
+	})
 	s.notify()
+	return nil
+}
+
+// Snapshot returns how many bytes a stream has and the state of their hash, to
+// go on from there after a restart.
+func (s *Shipper) Snapshot(version int) (offset int64, hash []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.find(version)
+	if st == nil {
+		return 0, nil
+	}
+	hash, err := st.sum.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return 0, nil
+	}
+	return st.total, hash
 }
 
 // Write appends to the log of a state version. It waits while the buffer is full.
@@ -180,10 +225,11 @@ func (s *Shipper) want(u *wire.LogUpdate) {
 
 // Settle notes that the mothership has an update.
 func (s *Shipper) Settle(u wire.LogUpdate) {
+	settled := map[int]int64{}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, c := range u.Commits {
 		if st := s.find(c.StateVersion); st != nil {
+			settled[c.StateVersion] = max(settled[c.StateVersion], c.Offset+c.Length)
 			for i, have := range st.commits {
 				if have == c {
 					st.commits = append(st.commits[:i:i], st.commits[i+1:]...)
@@ -198,6 +244,12 @@ func (s *Shipper) Settle(u wire.LogUpdate) {
 		}
 	}
 	s.notify()
+	s.mu.Unlock()
+	if s.o.Settled != nil {
+		for _, version := range slices.Sorted(maps.Keys(settled)) {
+			s.o.Settled(version, settled[version])
+		}
+	}
 }
 
 // Stored waits until everything written so far to streams that have ended is

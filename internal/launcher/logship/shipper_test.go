@@ -135,7 +135,7 @@ func TestALogIsCompleteAndInOrderWhateverFails(t *testing.T) {
 	s := start(t, st, nil)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for version := 2; version <= 4; version++ {
-		s.Begin(version, 0, 0)
+		begin(t, s, version, Place{})
 		var want []byte
 		for i := range 200 {
 			line := fmt.Appendf(nil, "state %d line %d %s\n", version, i, bytes.Repeat([]byte("x"), rng.IntN(90)))
@@ -154,7 +154,7 @@ func TestTheFirstBytesOfAStateAreShippedAtOnce(t *testing.T) {
 	t.Parallel()
 	st := newStore(t)
 	s := start(t, st, func(o *Options) { o.Eager, o.Calm = time.Hour, time.Hour })
-	s.Begin(1, 0, 0)
+	begin(t, s, 1, Place{})
 	if err := s.Write(t.Context(), 1, []byte("first\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestAWatchedLogIsShippedSooner(t *testing.T) {
 	t.Parallel()
 	st := newStore(t)
 	s := start(t, st, func(o *Options) { o.EagerFor, o.Calm = time.Nanosecond, time.Hour })
-	s.Begin(1, 0, 0)
+	begin(t, s, 1, Place{})
 	_ = s.Write(t.Context(), 1, []byte("a"))
 	waitFor(t, st, 1, "a")
 	_ = s.Write(t.Context(), 1, []byte("b"))
@@ -190,13 +190,25 @@ func waitFor(t *testing.T, st *store, version int, want string) {
 	}
 }
 
+func begin(t *testing.T, s *Shipper, version int, at Place) {
+	t.Helper()
+	if err := s.Begin(version, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestARestartedLauncherGoesOnWhereTheCommitsEnd(t *testing.T) {
 	t.Parallel()
 	st := newStore(t)
+	before := start(t, newStore(t), nil)
+	begin(t, before, 3, Place{})
+	_ = before.Write(t.Context(), 3, []byte("one\n"))
+	offset, hash := before.Snapshot(3)
+
 	st.text[3] = []byte("one\ntwo\n")
 	s := start(t, st, nil)
-	s.Begin(3, 8, 5)
-	for _, p := range []string{"one\nt", "wo\nth", "ree\n"} {
+	begin(t, s, 3, Place{Offset: offset, Hash: hash, Committed: 8, Chunk: 5})
+	for _, p := range []string{"t", "wo\nth", "ree\n"} {
 		if err := s.Write(t.Context(), 3, []byte(p)); err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +223,7 @@ func TestBytesGivenUpAreSaidInTheClose(t *testing.T) {
 	st := newStore(t)
 	st.failPut = func(int) error { return fault.New(fault.Unavailable, "the store is away") }
 	s := start(t, st, nil)
-	s.Begin(1, 0, 0)
+	begin(t, s, 1, Place{})
 	_ = s.Write(t.Context(), 1, []byte("12345"))
 	s.End(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -233,7 +245,7 @@ func TestAStaleAttemptShipsNoMoreAndBlocksNobody(t *testing.T) {
 	st := newStore(t)
 	st.stale = true
 	s := start(t, st, nil)
-	s.Begin(1, 0, 0)
+	begin(t, s, 1, Place{})
 	for range 50 {
 		if err := s.Write(t.Context(), 1, bytes.Repeat([]byte("x"), 900)); err != nil {
 			t.Fatal(err)
