@@ -40,6 +40,8 @@ type MutationResolver interface {
 	StackDelete(ctx context.Context, id string, destroyResources *bool) (*Stack, error)
 	StackLock(ctx context.Context, id string, note *string) (*Stack, error)
 	StackUnlock(ctx context.Context, id string) (*Stack, error)
+	StackEnable(ctx context.Context, id string) (*Stack, error)
+	StackDisable(ctx context.Context, id string) (*Stack, error)
 	StackConfigAdd(ctx context.Context, stack string, config ConfigInput) (*ConfigElement, error)
 	StackConfigDelete(ctx context.Context, stack string, id string) (*ConfigElement, error)
 }
@@ -425,6 +427,34 @@ func (ec *executionContext) field_Mutation_stackDelete_args(ctx context.Context,
 		return nil, err
 	}
 	args["destroyResources"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_stackDisable_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_stackEnable_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
 	return args, nil
 }
 
@@ -2255,6 +2285,94 @@ func (ec *executionContext) fieldContext_Mutation_stackUnlock(ctx context.Contex
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_stackEnable(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_stackEnable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().StackEnable(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Stack) graphql.Marshaler {
+			return ec.marshalOStack2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStack(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_stackEnable(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Stack(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_stackEnable_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_stackDisable(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_stackDisable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().StackDisable(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Stack) graphql.Marshaler {
+			return ec.marshalOStack2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStack(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_stackDisable(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Stack(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_stackDisable_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_stackConfigAdd(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3390,7 +3508,7 @@ func (ec *executionContext) unmarshalInputApiKeyInput(ctx context.Context, obj a
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"admin", "name", "oidc", "teams"}
+	fieldsInOrder := [...]string{"admin", "name", "oidc", "teams", "space", "role"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -3425,6 +3543,20 @@ func (ec *executionContext) unmarshalInputApiKeyInput(ctx context.Context, obj a
 				return it, err
 			}
 			it.Teams = data
+		case "space":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("space"))
+			data, err := ec.unmarshalOID2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Space = data
+		case "role":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("role"))
+			data, err := ec.unmarshalOSpaceAccessLevel2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐSpaceAccessLevel(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Role = data
 		}
 	}
 	return it, nil
@@ -3772,6 +3904,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "stackUnlock":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_stackUnlock(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "stackEnable":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_stackEnable(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "stackDisable":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_stackDisable(ctx, field)
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
@@ -4264,6 +4410,22 @@ func (ec *executionContext) marshalOSpace2ᚖgithubᚗcomᚋspaceportᚑiacᚋsp
 		return graphql.Null
 	}
 	return ec._Space(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOSpaceAccessLevel2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐSpaceAccessLevel(ctx context.Context, v any) (*SpaceAccessLevel, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(SpaceAccessLevel)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOSpaceAccessLevel2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐSpaceAccessLevel(ctx context.Context, sel ast.SelectionSet, v *SpaceAccessLevel) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
 }
 
 func (ec *executionContext) marshalOUser2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐUser(ctx context.Context, sel ast.SelectionSet, v *User) graphql.Marshaler {

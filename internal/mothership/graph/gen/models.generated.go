@@ -44,10 +44,12 @@ type APIKey struct {
 }
 
 type APIKeyInput struct {
-	Admin bool             `json:"admin"`
-	Name  string           `json:"name"`
-	Oidc  *APIKeyInputOidc `json:"oidc,omitempty"`
-	Teams []string         `json:"teams,omitempty"`
+	Admin bool              `json:"admin"`
+	Name  string            `json:"name"`
+	Oidc  *APIKeyInputOidc  `json:"oidc,omitempty"`
+	Teams []string          `json:"teams,omitempty"`
+	Space *string           `json:"space,omitempty"`
+	Role  *SpaceAccessLevel `json:"role,omitempty"`
 }
 
 type AWSStackIntegration struct {
@@ -211,6 +213,7 @@ type Run struct {
 	Title          string    `json:"title"`
 	TriggeredBy    *string   `json:"triggeredBy,omitempty"`
 	Type           RunType   `json:"type"`
+	StackID        string    `json:"stackId"`
 	StateVersion   int       `json:"stateVersion"`
 	Prioritized    bool      `json:"prioritized"`
 	// Why a run that ended badly did; empty otherwise.

@@ -128,6 +128,8 @@ type ComplexityRoot struct {
 		StackConfigDelete func(childComplexity int, stack string, id string) int
 		StackCreate       func(childComplexity int, input StackInput, manageState bool, stackObjectID *string, slug *string) int
 		StackDelete       func(childComplexity int, id string, destroyResources *bool) int
+		StackDisable      func(childComplexity int, id string) int
+		StackEnable       func(childComplexity int, id string) int
 		StackLock         func(childComplexity int, id string, note *string) int
 		StackUnlock       func(childComplexity int, id string) int
 		StackUpdate       func(childComplexity int, id string, input StackInput) int
@@ -1028,6 +1030,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.StackDelete(childComplexity, args["id"].(string), args["destroyResources"].(*bool)), true
+	case "Mutation.stackDisable":
+		if e.ComplexityRoot.Mutation.StackDisable == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stackDisable_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StackDisable(childComplexity, args["id"].(string)), true
+	case "Mutation.stackEnable":
+		if e.ComplexityRoot.Mutation.StackEnable == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stackEnable_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StackEnable(childComplexity, args["id"].(string)), true
 	case "Mutation.stackLock":
 		if e.ComplexityRoot.Mutation.StackLock == nil {
 			break
@@ -3048,6 +3072,10 @@ input ApiKeyInput {
   name: String!
   oidc: APIKeyInputOIDC
   teams: [String!]
+
+  # Additions of ours: what a key that is no administrator may do, and where.
+  space: ID
+  role: SpaceAccessLevel
 }
 
 input APIKeyInputOIDC {
@@ -3444,6 +3472,8 @@ extend type Mutation {
   stackDelete(id: ID!, destroyResources: Boolean): Stack
   stackLock(id: ID!, note: String): Stack
   stackUnlock(id: ID!): Stack
+  stackEnable(id: ID!): Stack
+  stackDisable(id: ID!): Stack
   stackConfigAdd(stack: ID!, config: ConfigInput!): ConfigElement
   stackConfigDelete(stack: ID!, id: ID!): ConfigElement
 }

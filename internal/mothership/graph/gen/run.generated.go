@@ -22,8 +22,6 @@ type RunResolver interface {
 	IsMostRecent(ctx context.Context, obj *Run) (bool, error)
 	Logs(ctx context.Context, obj *Run, state RunState, token *string, stateVersion *int) (*RunLogs, error)
 
-	StackID(ctx context.Context, obj *Run) (string, error)
-
 	WaitingBecause(ctx context.Context, obj *Run) ([]string, error)
 }
 
@@ -810,7 +808,7 @@ func (ec *executionContext) _Run_stackId(ctx context.Context, field graphql.Coll
 			return ec.fieldContext_Run_stackId(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.Run().StackID(ctx, obj)
+			return obj.StackID, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
@@ -821,7 +819,7 @@ func (ec *executionContext) _Run_stackId(ctx context.Context, field graphql.Coll
 	)
 }
 func (ec *executionContext) fieldContext_Run_stackId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Run", field, true, true, "ID")
+	return graphql.NewScalarFieldContext("Run", field, false, false, "ID")
 }
 
 func (ec *executionContext) _Run_stateVersion(ctx context.Context, field graphql.CollectedField, obj *Run) (ret graphql.Marshaler) {
@@ -2189,11 +2187,10 @@ func (ec *executionContext) _Run(ctx context.Context, sel ast.SelectionSet, obj 
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "stackId":
-			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
-				true, true,
-				func(ctx context.Context) graphql.Marshaler {
-					return ec._Run_stackId(ctx, field, obj)
-				})
+			out.Values[i] = ec._Run_stackId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "stateVersion":
 			out.Values[i] = ec._Run_stateVersion(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
