@@ -43,7 +43,7 @@ func noIntegrations() *gen.Integrations {
 	return &gen.Integrations{
 		AWS:            &gen.AWSStackIntegration{},
 		DriftDetection: &gen.DriftDetectionIntegration{Schedule: []string{}, Timezone: "UTC"},
-		Gcp:            &gen.GcpStackIntegration{TokenScopes: []string{}},
+		GCP:            &gen.GCPStackIntegration{TokenScopes: []string{}},
 		Webhooks:       []*gen.WebhooksIntegration{},
 	}
 }
