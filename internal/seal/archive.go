@@ -115,7 +115,6 @@ func encoderOptions() []zstd.EOption {
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithWindowSize(zstdWindow),
 		zstd.WithEncoderConcurrency(2),
-		zstd.WithLowerEncoderMem(true),
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -23,21 +22,27 @@ func isFault(err error) bool { return fault.As(err) != nil }
 // it returns nil the file has been synced; on an error its content is worthless.
 // The stock tools open it: age -d -i KEY FILE | zstd -d | tar x.
 func SealTree(ctx context.Context, dst *os.File, trees []Tree, opts PackOptions, recipients ...Recipient) (digest string, size int64, err error) {
-	counted := &hashWriter{w: dst, hash: sha256.New()}
-	sealed, err := Encrypt(counted, recipients...)
+	counted := newHashWriter(dst)
+	err = sealTree(ctx, counted, trees, opts, recipients)
+	digest = counted.sum()
+	if err == nil {
+		err = dst.Sync()
+	}
 	if err != nil {
-		return "", 0, err
+		return "", 0, fmt.Errorf("seal workspace: %w", err)
+	}
+	return digest, counted.size, nil
+}
+
+func sealTree(ctx context.Context, dst io.Writer, trees []Tree, opts PackOptions, recipients []Recipient) error {
+	sealed, err := Encrypt(dst, recipients...)
+	if err != nil {
+		return err
 	}
 	if err := Pack(ctx, sealed, trees, opts); err != nil {
-		return "", 0, err
+		return err
 	}
-	if err := sealed.Close(); err != nil {
-		return "", 0, fmt.Errorf("seal: %w", err)
-	}
-	if err := dst.Sync(); err != nil {
-		return "", 0, fmt.Errorf("seal: %w", err)
-	}
-	return digestPrefix + hex.EncodeToString(counted.hash.Sum(nil)), counted.size, nil
+	return sealed.Close()
 }
 
 // OpenTree opens a sealed archive into trees, whose directories nobody else uses
@@ -68,19 +73,42 @@ func rewind(ctx context.Context, src io.ReadSeeker, identities []age.Identity) (
 	return Decrypt(bufio.NewReaderSize(withContext(ctx, src), 128<<10), identities...)
 }
 
-// hashWriter hashes and counts what it passes on.
+// hashWriter hashes and counts what it passes on. Hashing has a goroutine of its
+// own beside encryption's, since the two take about as long; sum ends it.
 type hashWriter struct {
-	w    io.Writer
-	hash hash.Hash
-	size int64
+	w     io.Writer
+	size  int64
+	full  chan []byte
+	empty chan []byte
+	done  chan hash.Hash
+}
+
+func newHashWriter(w io.Writer) *hashWriter {
+	const buffers = 4
+	h := &hashWriter{w: w, full: make(chan []byte, buffers), empty: make(chan []byte, buffers), done: make(chan hash.Hash, 1)}
+	for range buffers {
+		h.empty <- nil
+	}
+	go func() {
+		sum := sha256.New()
+		for p := range h.full {
+			sum.Write(p)
+			h.empty <- p
+		}
+		h.done <- sum
+	}()
+	return h
 }
 
 func (h *hashWriter) Write(p []byte) (int, error) {
+	h.full <- append((<-h.empty)[:0], p...)
 	n, err := h.w.Write(p)
-	h.hash.Write(p[:n])
 	h.size += int64(n)
-	if err == nil && n != len(p) {
-		err = errors.New("short write")
-	}
 	return n, err
+}
+
+// sum ends the writer and returns the digest. Call it exactly once.
+func (h *hashWriter) sum() string {
+	close(h.full)
+	return digestPrefix + hex.EncodeToString((<-h.done).Sum(nil))
 }
