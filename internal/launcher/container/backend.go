@@ -212,7 +212,8 @@ type Ownership struct {
 	UID, GID int
 	// Delete empties the tree instead; the directory itself stays.
 	Delete bool
-	// Image and Binary are for a launcher that is neither root nor the owner:
-	// a helper container of that image runs that binary, without a network.
+	// Image and Binary are for a launcher that is neither root nor the owner: a
+	// helper container of that image runs that binary's "own" subcommand, which
+	// must be OwnMain, without a network.
 	Image, Binary string
 }

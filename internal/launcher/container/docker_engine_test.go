@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/moby/moby/client"
@@ -127,5 +128,58 @@ func TestARunnerImageIsMadeOnceForItsContent(t *testing.T) {
 	again, err := hostimage.Ensure(t.Context(), testkit.Docker(t), testkit.RunnerRepository, binaries)
 	if err != nil || first != again {
 		t.Errorf("first %s, then %s, %v", first, again, err)
+	}
+}
+
+func TestAHelperContainerGivesAndTakesATreeForALauncherThatMayNot(t *testing.T) {
+	t.Parallel()
+	d, s := newDocker(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(s.RunDir, wire.DirOut)
+	deep := filepath.Join(dir, "a", "b")
+	outside := filepath.Join(d.data, "outside")
+	for _, err := range []error{
+		os.WriteFile(s.Binary, program, 0o755),
+		os.MkdirAll(deep, 0o700),
+		os.WriteFile(filepath.Join(deep, "file"), nil, 0o600),
+		os.WriteFile(outside, nil, 0o600),
+		os.Symlink(outside, filepath.Join(dir, "link")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Ownership{Dir: dir, UID: 4711, GID: 4712, Image: s.Image, Binary: s.Binary}
+	if err := d.ownByHelper(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{dir, deep, filepath.Join(deep, "file"), filepath.Join(dir, "link")} {
+		st, err := os.Lstat(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sys := st.Sys().(*syscall.Stat_t); sys.Uid != 4711 || sys.Gid != 4712 {
+			t.Errorf("%s belongs to %d:%d", filepath.Base(p), sys.Uid, sys.Gid)
+		}
+	}
+	if st, err := os.Lstat(outside); err != nil || st.Sys().(*syscall.Stat_t).Uid == 4711 {
+		t.Errorf("what a link names was touched: %v", err)
+	}
+	o.Delete = true
+	if err := d.ownByHelper(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if found, err := d.api.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("name", "spaceport-own-")}); err != nil || len(found.Items) > 0 {
+		t.Errorf("helpers left: %v, %v", found.Items, err)
 	}
 }

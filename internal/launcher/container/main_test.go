@@ -14,6 +14,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "supervise":
 			os.Exit(SuperviseMain(os.Args[2:]))
+		case "own":
+			os.Exit(OwnMain(os.Args[2:]))
 		case "launch-start", "launch-create":
 			os.Exit(launch(os.Args[2], os.Args[1] == "launch-start"))
 		case "check-docker":

@@ -11,7 +11,7 @@ import (
 )
 
 // Own implements Backend. As root it changes owners itself; as the run's own
-// user there is nothing to change.
+// user there is nothing to change; as anybody else it asks the engine.
 func (d *Docker) Own(ctx context.Context, o Ownership) error {
 	if err := d.checkTree(o); err != nil {
 		return err
@@ -24,9 +24,7 @@ func (d *Docker) Own(ctx context.Context, o Ownership) error {
 	case euid == o.UID:
 		return nil
 	}
-	// A helper container of the same image is to do this; it isn't built yet.
-	return fault.New(fault.Unsupported, "a launcher that runs as uid %d cannot give files to uid %d", os.Geteuid(), o.UID).
-		Named("launcher_user").WithHint("run the launcher as root or as uid %d", o.UID)
+	return d.ownByHelper(ctx, o)
 }
 
 // Own implements Backend. A run has the launcher's own user here, so only

@@ -1,0 +1,116 @@
+package container
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// treePath is where a helper container finds its tree.
+const treePath = wire.ContainerRoot + "/tree"
+
+// Operations of OwnMain.
+const (
+	opChown = "chown"
+	opEmpty = "empty"
+)
+
+// OwnMain is what a helper container runs: the subcommand "own" of the
+// launcher's binary, used by this package alone. Its arguments are an operation,
+// a uid, a gid and a directory; the result is the exit code.
+func OwnMain(args []string) int {
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if len(args) != 4 {
+		return fail(fmt.Errorf("own is for the launcher's own use"))
+	}
+	uid, err := strconv.Atoi(args[1])
+	if err != nil {
+		return fail(err)
+	}
+	gid, err := strconv.Atoi(args[2])
+	if err != nil {
+		return fail(err)
+	}
+	switch args[0] {
+	case opChown:
+		err = chownTree(context.Background(), args[3], uid, gid)
+	case opEmpty:
+		err = emptyTree(context.Background(), args[3])
+	default:
+		err = fmt.Errorf("unknown operation %q", args[0])
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+// ownByHelper lets the engine, which is root, do what this launcher may not. The
+// container runs our binary and nothing of the image, sees one tree of a run
+// directory, and has the few capabilities that the work needs.
+func (d *Docker) ownByHelper(ctx context.Context, o Ownership) error {
+	if o.Image == "" || !within(d.data, filepath.Clean(o.Binary)) {
+		return fault.New(fault.Unsupported, "a launcher that runs as uid %d cannot give files to uid %d without an image to do it in", os.Geteuid(), o.UID).
+			Named("launcher_user").WithHint("run the launcher as root or as uid %d", o.UID)
+	}
+	// The name tells which tree, so one left by a launcher that was killed is
+	// found and replaced.
+	sum := sha256.Sum256([]byte(o.Dir))
+	name := "spaceport-own-" + hex.EncodeToString(sum[:8])
+	if err := d.remove(ctx, name); err != nil {
+		return err
+	}
+	op := opChown
+	if o.Delete {
+		op = opEmpty
+	}
+	err := d.create(ctx, name, container.Config{
+		Image: o.Image, User: "0:0",
+		Entrypoint: []string{wire.ContainerBinary, "own", op, strconv.Itoa(o.UID), strconv.Itoa(o.GID), treePath},
+	}, container.HostConfig{
+		Mounts: []mount.Mount{
+			bind(Mount{Source: o.Binary, Target: wire.ContainerBinary, ReadOnly: true}),
+			bind(Mount{Source: o.Dir, Target: treePath}),
+		},
+		NetworkMode: "none",
+		CapAdd:      []string{"CHOWN", "DAC_OVERRIDE", "FOWNER"},
+	})
+	if err != nil {
+		return err
+	}
+	// Removed also when ctx has ended, or it would stay.
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		_ = d.remove(ctx, name) // the next call removes what this one could not
+	}()
+	wait := d.api.ContainerWait(ctx, name, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
+	if _, err := d.api.ContainerStart(ctx, name, client.ContainerStartOptions{}); err != nil {
+		return d.failed("start a helper for file owners", err)
+	}
+	select {
+	case err := <-wait.Error:
+		return d.failed("wait for a helper for file owners", err)
+	case r := <-wait.Result:
+		if r.StatusCode == 0 {
+			return nil
+		}
+		out, _ := d.output(ctx, name, 500)
+		return fmt.Errorf("change the owner of a tree by a helper: exit code %d: %s", r.StatusCode, out)
+	}
+}
