@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/mothership/runs"
 	"github.com/spaceport-iac/spaceport/internal/run"
@@ -235,9 +234,6 @@ func (s *Service) overdue(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Ru
 		return err
 	}
 	_, err := s.over(ctx, tx, a, r, reason)
-	if fault.Is(err, fault.Stale) {
-		return nil
-	}
 	return err
 }
 
