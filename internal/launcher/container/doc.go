@@ -23,9 +23,13 @@
 // What the process backend does not do yet: give each run a uid of its own (a
 // worker runs as the launcher does) and put a run into a cgroup (so memory
 // limits and the out-of-memory flag are missing there, and a process that
-// outlives a supervisor killed by hand is not found again). Both come with the
-// hostile suite. Nor are registry credentials read yet; DockerOptions.Auth is
-// where they will enter.
+// outlives a supervisor killed by hand is not found again; nor is what a worker
+// writes to its own standard streams bounded). They come with the hostile suite.
+// Registry credentials are not read yet either; DockerOptions.Auth is where they
+// will enter.
+//
+// The binary that is handed over as Spec.Binary must know two subcommands of
+// this package: supervise (SuperviseMain) and own (OwnMain).
 //
 // The package containertest holds the conformance suite that each backend
 // passes.

@@ -38,11 +38,19 @@ type world struct {
 	binary, image string
 }
 
-func buildWorker(t *testing.T) string {
+// WorkerVariable names an environment variable with the path of a worker that
+// BuildWorker made, for a test process that cannot build one itself.
+const WorkerVariable = "CONTAINERTEST_WORKER"
+
+// BuildWorker builds the suite's worker and returns its path.
+func BuildWorker(t *testing.T) string {
 	t.Helper()
+	if built := os.Getenv(WorkerVariable); built != "" {
+		return built
+	}
 	_, here, _, _ := runtime.Caller(0)
 	out := filepath.Join(t.TempDir(), "worker")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", out, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, ".")
 	cmd.Dir = filepath.Join(filepath.Dir(here), "testdata", "worker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
