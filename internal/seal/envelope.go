@@ -60,7 +60,8 @@ type faultReader struct{ r io.Reader }
 
 func (f faultReader) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
+	// Exactly io.EOF is a clean end; an error that wraps it is none.
+	if err != nil && err != io.EOF { //nolint:errorlint // see above
 		err = damaged(err)
 	}
 	return n, err

@@ -105,8 +105,12 @@ func (s *Statement) check() error {
 		name, value string
 		optional    bool
 	}{
-		{"signer", s.Signer, false}, {"ciphertext", s.Ciphertext, false}, {"previous", s.Previous, true},
-		{"core", s.Core, s.Kind != KindWorkspace}, {"state", s.State, true}, {"image", s.Image, true},
+		{"signer", s.Signer, false},
+		{"ciphertext", s.Ciphertext, false},
+		{"previous", s.Previous, true},
+		{"core", s.Core, s.Kind != KindWorkspace},
+		{"state", s.State, true},
+		{"image", s.Image, true},
 	} {
 		if d.value == "" && d.optional {
 			continue

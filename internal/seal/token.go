@@ -75,8 +75,11 @@ func ParseToken(text string) (*Token, error) {
 // check reads the certificates and looks for missing fields.
 func (t *Token) check() error {
 	for _, f := range []struct{ name, value string }{
-		{"origin", t.Origin}, {"pool", t.Pool}, {"broker.endpoint", t.Broker.Endpoint},
-		{"api.endpoint", t.API.Endpoint}, {"certificate", t.Certificate},
+		{"origin", t.Origin},
+		{"pool", t.Pool},
+		{"broker.endpoint", t.Broker.Endpoint},
+		{"api.endpoint", t.API.Endpoint},
+		{"certificate", t.Certificate},
 	} {
 		if f.value == "" {
 			return invalid("token_incomplete", "the pool's token lacks %s", f.name).WithHint(tokenHint)

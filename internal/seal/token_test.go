@@ -233,9 +233,20 @@ func TestTwoDifferentCoresNeverShareADigest(t *testing.T) {
 	t.Parallel()
 	seen := map[string]int{}
 	for i, lines := range [][][]string{
-		{{"command", "a b"}}, {{"command", "a", "b"}}, {{"command", `a\sb`}}, {{"command", "a"}, {"command", "b"}},
-		{{"command", "a\ncommand b"}}, {{"command", "a", ""}}, {{"command", "a"}}, {{"command", `a\e`}}, {{"command", "a", `\e`}},
-		{{"command"}}, {{"command", ""}}, {{"command", "a\r"}}, {{"command", `a\r`}}, {},
+		{{"command", "a b"}},
+		{{"command", "a", "b"}},
+		{{"command", `a\sb`}},
+		{{"command", "a"}, {"command", "b"}},
+		{{"command", "a\ncommand b"}},
+		{{"command", "a", ""}},
+		{{"command", "a"}},
+		{{"command", `a\e`}},
+		{{"command", "a", `\e`}},
+		{{"command"}},
+		{{"command", ""}},
+		{{"command", "a\r"}},
+		{{"command", `a\r`}},
+		{},
 	} {
 		var c Core
 		for _, l := range lines {
