@@ -24,6 +24,10 @@ need() { # need COMMAND PACKAGE: installs a Debian package when a command is mis
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
 }
 
+need_witnesses() { # other people's tools that vouch for our formats
+  need age age && need zstd zstd && need openssl openssl && need git git && need ssh-keygen openssh-client && need tar tar
+}
+
 need_engine() {
   docker version >/dev/null 2>&1 && return
   scripts/dockerd.sh start && engine_started=yes
@@ -40,16 +44,16 @@ suite_format() {
 }
 suite_vet() { go vet ./... && go vet -tags 'docker terraform e2e long' ./...; }
 suite_lint() { scripts/tools.sh golangci-lint gofumpt && .tools/bin/golangci-lint run ./... && test -z "$(git ls-files '*.go' | grep -v generated | xargs .tools/bin/gofumpt -l | tee /dev/stderr)"; }
-suite_unit() { need age age && need openssl openssl && need git git && go test ./...; }
+suite_unit() { need_witnesses && go test ./...; }
 suite_race() { go test -race ./internal/...; }
 suite_engine() { need_engine && go test -count=1 -tags docker ./internal/launcher/... ./internal/testkit/...; }
 suite_tool() { need_terraform && go test -count=1 -tags terraform ./internal/worker/...; }
 suite_e2e() {
-  need_engine && need_terraform && need age age && need openssl openssl && make --no-print-directory build &&
+  need_engine && need_terraform && need_witnesses && make --no-print-directory build &&
     go test -count=1 -timeout 20m -tags 'docker terraform e2e' ./e2e/...
 }
 suite_long() {
-  need_engine && need_terraform && make --no-print-directory build &&
+  need_engine && need_terraform && need_witnesses && make --no-print-directory build &&
     go test -count=1 -timeout 60m -tags 'docker terraform e2e long' -run Long ./e2e/...
 }
 
