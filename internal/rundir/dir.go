@@ -84,8 +84,13 @@ func Create(parent, id string, o Options) (*Dir, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "%q is not a ULID and cannot name a run's directory", id)
 	}
 	path := filepath.Join(parent, id)
-	if err := makeTrees(path, o); err != nil {
-		_ = os.RemoveAll(path)
+	err := os.Mkdir(path, 0o711)
+	if err == nil {
+		if err = makeTrees(path, o); err != nil {
+			_ = os.RemoveAll(path)
+		}
+	}
+	if err != nil {
 		return nil, named(err, "create the run's directory "+id)
 	}
 	return Open(parent, id, o)
@@ -106,9 +111,6 @@ func modes(o Options) (in, out fs.FileMode) {
 }
 
 func makeTrees(path string, o Options) error {
-	if err := os.Mkdir(path, 0o711); err != nil {
-		return err
-	}
 	inMode, outMode := modes(o)
 	for _, d := range []struct {
 		name string
