@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path"
@@ -28,6 +29,7 @@ type Options struct {
 	// https://host[:port].
 	BaseURL string
 	Now     func() time.Time
+	Log     *slog.Logger // nil discards
 }
 
 // Local is a Store of files. It is safe for concurrent use.
@@ -36,6 +38,7 @@ type Local struct {
 	key  []byte
 	base string
 	now  func() time.Time
+	log  *slog.Logger
 }
 
 var _ Store = (*Local)(nil)
@@ -54,6 +57,9 @@ func NewLocal(o Options) (*Local, error) {
 	case err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https"):
 		return nil, fmt.Errorf("object store: base URL %q is no http or https URL", o.BaseURL)
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	root, err := os.OpenRoot(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
@@ -61,7 +67,7 @@ func NewLocal(o Options) (*Local, error) {
 	if err := errors.Join(root.RemoveAll(temporary), root.Mkdir(temporary, 0o700)); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare object store: %w", err), root.Close())
 	}
-	return &Local{root: root, key: o.Key, base: strings.TrimSuffix(o.BaseURL, "/"), now: o.Now}, nil
+	return &Local{root: root, key: o.Key, base: strings.TrimSuffix(o.BaseURL, "/"), now: o.Now, log: o.Log}, nil
 }
 
 // Close releases the directory.

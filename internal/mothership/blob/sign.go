@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -129,7 +130,9 @@ func (s *Local) servePut(w http.ResponseWriter, r *http.Request, g grant) {
 		http.Error(w, http.StatusText(http.StatusRequestEntityTooLarge), http.StatusRequestEntityTooLarge)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		http.Error(w, "the body ended early", http.StatusBadRequest)
+	case r.Context().Err() != nil: // its sender went away: nobody to tell
 	default:
+		s.log.ErrorContext(r.Context(), "object could not be stored", slog.String("key", g.key), slog.Any("err", err))
 		http.Error(w, "the object could not be stored", http.StatusInternalServerError)
 	}
 }
@@ -141,6 +144,7 @@ func (s *Local) serveGet(w http.ResponseWriter, r *http.Request, g grant) {
 		return
 	}
 	if err != nil {
+		s.log.ErrorContext(r.Context(), "object could not be read", slog.String("key", g.key), slog.Any("err", err))
 		http.Error(w, "the object could not be read", http.StatusInternalServerError)
 		return
 	}
