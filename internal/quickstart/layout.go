@@ -1,0 +1,151 @@
+package quickstart
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+)
+
+// layout names what lies below the data directory. The server keeps its own
+// files directly in it.
+type layout struct{ root string }
+
+func (l layout) path(name ...string) string {
+	return filepath.Join(append([]string{l.root}, name...)...)
+}
+
+func (l layout) serverLock() string        { return l.path("server.lock") }
+func (l layout) ownLock() string           { return l.path("quickstart.lock") }
+func (l layout) poolKey() string           { return l.path("spacelift.key") }
+func (l layout) csr() string               { return l.path("spacelift.csr") }
+func (l layout) recoveryKey() string       { return l.path("recovery.key") }
+func (l layout) token() string             { return l.path("pool.token") }
+func (l layout) credentials() string       { return l.path("credentials.json") }
+func (l layout) repo() string              { return l.path("repo") }
+func (l layout) launcher(n int) string     { return l.path(fmt.Sprintf("launcher-%d", n)) }
+func (l layout) workspaces() string        { return l.path("workspaces") }
+func (l layout) log(process string) string { return l.path("logs", process+".log") }
+
+// openLayout makes the data directory, or goes on with one that is there, and
+// takes the quickstart's own lock on it. The lock is held until release is called.
+func openLayout(dir string) (l layout, found bool, release func(), err error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return l, false, nil, fmt.Errorf("resolve data directory: %w", err)
+	}
+	l = layout{root}
+	_, statErr := os.Stat(l.path("logs"))
+	found = statErr == nil
+	// Only its owner may look inside: the pool's private key is in here.
+	if err := os.MkdirAll(l.path("logs"), 0o700); err != nil {
+		return l, false, nil, fault.Wrap(err, fault.Invalid, "the data directory %s cannot be made (%s)", root, cause(err))
+	}
+	if err := os.Chmod(root, 0o700); err != nil {
+		return l, false, nil, fault.Wrap(err, fault.Invalid, "the data directory %s cannot be kept private (%s)", root, cause(err))
+	}
+	lock, err := holdLock(l.ownLock())
+	if errors.Is(err, errHeld) {
+		return l, false, nil, fault.New(fault.Conflict, "another quickstart works on %s", root).
+			WithHint("stop it, or choose another directory with --data")
+	} else if err != nil {
+		return l, false, nil, fmt.Errorf("lock %s: %w", l.ownLock(), err)
+	}
+	if err := l.refuseForeignServer(); err != nil {
+		_ = lock.Close()
+		return l, false, nil, err
+	}
+	return l, found, func() { _ = lock.Close() }, nil
+}
+
+// refuseForeignServer fails when a server that is not ours works on the
+// directory. The server would refuse to start by itself; asking first names the
+// one that is in the way instead of a log file.
+func (l layout) refuseForeignServer() error {
+	f, err := os.Open(l.serverLock())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look at the server's lock: %w", err)
+	}
+	defer f.Close()
+	// A shared lock, let go of at once: we only ask whether somebody holds it.
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("look at the server's lock: %w", err)
+	}
+	holder := "another server"
+	if b, err := os.ReadFile(l.serverLock()); err == nil {
+		if id := strings.Fields(string(b)); len(id) > 0 && isNumber(id[0]) {
+			holder = "the server with process id " + id[0]
+		}
+	}
+	return fault.New(fault.Conflict, "%s works on %s", holder, l.root).
+		WithHint("stop it, or choose another directory with --data")
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+var errHeld = errors.New("lock is held")
+
+// holdLock takes an exclusive lock that ends with the process, or returns
+// errHeld. The file is close-on-exec, so no child inherits the lock.
+func holdLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errHeld
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// writePrivate puts data into a file of mode 0600 that appears whole or not at
+// all.
+func writePrivate(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// cause is the innermost text of a file error, without operation and path, which
+// the sentence around it already has.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
