@@ -1,15 +1,12 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -22,29 +19,52 @@ const MaxState = 256 << 20
 
 func jsonBytes(v any) ([]byte, error) { return json.Marshal(v) }
 
-// Attempt calls about one attempt.
-type Attempt struct {
-	c        *Client
-	ref      wire.AttemptRef
-	bearer   *Bearer
-	pauseCap time.Duration
+// AttemptOptions say how to call about an attempt.
+type AttemptOptions struct {
+	Ref wire.AttemptRef
+	// Bearer returns what proves the attempt at this moment.
+	Bearer func() string
+	// PauseCap is the longest pause between tries; the default cap if 0.
+	PauseCap time.Duration
+	// Refused, if set, is called when the bearer is not accepted (any more). If
+	// it returns nil, there is another one and the call is made again.
+	Refused func(ctx context.Context) error
 }
 
-// Attempt returns the calls of one attempt, proved by a bearer. Pauses between
-// tries stay below pauseCap (the default cap if 0).
-func (c *Client) Attempt(ref wire.AttemptRef, bearer *Bearer, pauseCap time.Duration) *Attempt {
-	if pauseCap <= 0 {
-		pauseCap = DefaultPauseCap
+// Attempt calls about one attempt. It is safe for concurrent use.
+type Attempt struct {
+	c *Client
+	o AttemptOptions
+}
+
+// Attempt returns the calls of one attempt.
+func (c *Client) Attempt(o AttemptOptions) *Attempt {
+	if o.PauseCap <= 0 {
+		o.PauseCap = DefaultPauseCap
 	}
-	return &Attempt{c: c, ref: ref, bearer: bearer, pauseCap: pauseCap}
+	return &Attempt{c: c, o: o}
+}
+
+// proved makes a call, and makes it again with another bearer if the first one
+// is no good.
+func (a *Attempt) proved(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		if err == nil || !fault.Is(err, fault.Unauthenticated) || a.o.Refused == nil {
+			return err
+		}
+		if rerr := a.o.Refused(ctx); rerr != nil {
+			return err
+		}
+	}
 }
 
 func (a *Attempt) path(verb string) string {
-	return wire.AttemptPath(a.ref.Run, a.ref.Attempt, verb)
+	return wire.AttemptPath(a.o.Ref.Run, a.o.Ref.Attempt, verb)
 }
 
 func (a *Attempt) post(ctx context.Context, verb string, in, out any) error {
-	return a.c.post(ctx, a.path(verb), a.bearer.Value, a.pauseCap, in, out)
+	return a.proved(ctx, func() error { return a.c.post(ctx, a.path(verb), a.o.Bearer, a.o.PauseCap, in, out) })
 }
 
 // Accept claims the attempt.
@@ -72,7 +92,7 @@ func (a *Attempt) Beat(ctx context.Context, in wire.BeatRequest, within time.Dur
 	if err != nil {
 		return out, err
 	}
-	err = a.c.json(ctx, call{method: "POST", url: a.c.base + a.path(wire.VerbBeat), bearer: a.bearer.Value, timeout: within, once: true}, data, &out)
+	err = a.c.json(ctx, call{method: "POST", url: a.c.base + a.path(wire.VerbBeat), bearer: a.o.Bearer, timeout: within, once: true}, data, &out)
 	return out, err
 }
 
@@ -118,10 +138,15 @@ type State struct {
 
 // GetState fetches the stack's current state; Sequence 0 means that there is none.
 func (a *Attempt) GetState(ctx context.Context) (State, error) {
-	body, header, err := a.c.do(ctx, call{
-		method: http.MethodGet, url: a.c.base + a.path(wire.VerbState), bearer: a.bearer.Value,
-		timeout: blobTimeout, pauseCap: a.pauseCap,
-	}, MaxState)
+	var body []byte
+	var header http.Header
+	err := a.proved(ctx, func() (err error) {
+		body, header, err = a.c.do(ctx, call{
+			method: http.MethodGet, url: a.c.base + a.path(wire.VerbState), bearer: a.o.Bearer,
+			timeout: blobTimeout, pauseCap: a.o.PauseCap,
+		}, MaxState)
+		return err
+	})
 	if err != nil {
 		return State{}, err
 	}
@@ -151,10 +176,14 @@ func (a *Attempt) PutState(ctx context.Context, writeID string, s State, body fu
 		header.Set(wire.HeaderStatement, base64.StdEncoding.EncodeToString(s.Statement))
 		header.Set(wire.HeaderSignature, base64.StdEncoding.EncodeToString(s.Signature))
 	}
-	answer, _, err := a.c.do(ctx, call{
-		method: http.MethodPut, url: a.c.base + a.path(wire.VerbState) + "/" + url.PathEscape(writeID), bearer: a.bearer.Value,
-		header: header, body: body, size: size, timeout: blobTimeout, pauseCap: a.pauseCap,
-	}, maxAnswer)
+	var answer []byte
+	err = a.proved(ctx, func() (err error) {
+		answer, _, err = a.c.do(ctx, call{
+			method: http.MethodPut, url: a.c.base + a.path(wire.VerbState) + "/" + url.PathEscape(writeID), bearer: a.o.Bearer,
+			header: header, body: body, size: size, timeout: blobTimeout, pauseCap: a.o.PauseCap,
+		}, maxAnswer)
+		return err
+	})
 	if err != nil {
 		return out, err
 	}
@@ -170,108 +199,18 @@ func (a *Attempt) Lock(ctx context.Context, in wire.LockRequest) error {
 	if err != nil {
 		return err
 	}
-	return a.c.json(ctx, call{method: http.MethodPut, url: a.c.base + a.path(wire.VerbLock), bearer: a.bearer.Value, timeout: callTimeout, pauseCap: a.pauseCap}, data, &wire.Done{})
+	return a.proved(ctx, func() error {
+		return a.c.json(ctx, call{method: http.MethodPut, url: a.c.base + a.path(wire.VerbLock), bearer: a.o.Bearer, timeout: callTimeout, pauseCap: a.o.PauseCap}, data, &wire.Done{})
+	})
 }
 
 // Unlock gives the lock back.
-func (a *Attempt) Unlock(ctx context.Context) error {
-	return a.c.json(ctx, call{method: http.MethodDelete, url: a.c.base + a.path(wire.VerbLock), bearer: a.bearer.Value, timeout: callTimeout, pauseCap: a.pauseCap}, nil, &wire.Done{})
-}
-
-// allowed refuses a signed address outside the bundle's origins: the mothership
-// must not be able to send a launcher's bytes, or its requests, anywhere else.
-func (c *Client) allowed(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.User != nil {
-		return fault.New(fault.Invalid, "a signed address cannot be read").Named("object_origin")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.origins[origin(u)] {
-		return fault.New(fault.Forbidden, "a signed address points to %s, which the mothership's signed bundle does not list", origin(u)).Named("object_origin")
-	}
-	return nil
-}
-
-// PutBlob uploads bytes to a signed address once.
-func (c *Client) PutBlob(ctx context.Context, rawURL string, data []byte) error {
-	if err := c.allowed(rawURL); err != nil {
-		return err
-	}
-	_, _, err := c.do(ctx, call{
-		method: http.MethodPut, url: rawURL, size: int64(len(data)), once: true, timeout: blobTimeout,
-		body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
-	}, maxAnswer)
-	return err
-}
-
-// PutFile uploads a file to a signed address, trying until it is stored.
-func (c *Client) PutFile(ctx context.Context, rawURL string, f *os.File, size int64) error {
-	if err := c.allowed(rawURL); err != nil {
-		return err
-	}
-	_, _, err := c.do(ctx, call{
-		method: http.MethodPut, url: rawURL, size: size, timeout: blobTimeout, pauseCap: DefaultPauseCap,
-		body: func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, size)), nil },
-	}, maxAnswer)
-	return err
-}
-
-// GetFile downloads a signed address into f, which it empties first, trying
-// until it is whole. More than size bytes are refused.
-func (c *Client) GetFile(ctx context.Context, rawURL string, f *os.File, size int64) error {
-	if err := c.allowed(rawURL); err != nil {
-		return err
-	}
-	pause := firstPause
-	for {
-		err := c.getFile(ctx, rawURL, f, size)
-		if err == nil || !again(err) || ctx.Err() != nil {
-			return err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		case <-timer.C:
-		}
-		pause = min(2*pause, DefaultPauseCap)
-	}
-}
-
-func (c *Client) getFile(ctx context.Context, rawURL string, f *os.File, size int64) error {
-	ctx, cancel := context.WithTimeout(ctx, blobTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+func (a *Attempt) Unlock(ctx context.Context, in wire.LockRequest) error {
+	data, err := jsonBytes(in)
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "a signed address cannot be read")
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return unreachable(req.URL, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		return refusal(req.URL, resp.StatusCode, body)
-	}
-	if err := f.Truncate(0); err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	n, err := io.Copy(f, io.LimitReader(resp.Body, size+1))
-	var perr *os.PathError
-	switch {
-	case errors.As(err, &perr):
-		return err
-	case err != nil:
-		return unreachable(req.URL, err)
-	case n > size:
-		return fault.New(fault.Invalid, "a blob is longer than the %d bytes that were announced", size).Named("blob_size")
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return err
+	return a.proved(ctx, func() error {
+		return a.c.json(ctx, call{method: http.MethodDelete, url: a.c.base + a.path(wire.VerbLock), bearer: a.o.Bearer, timeout: callTimeout, pauseCap: a.o.PauseCap}, data, &wire.Done{})
+	})
 }

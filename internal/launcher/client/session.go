@@ -82,3 +82,10 @@ func (c *Client) Orders(ctx context.Context, b *Bearer, in wire.OrdersRequest) (
 func (c *Client) Deregister(ctx context.Context, b *Bearer, session int64) error {
 	return c.post(ctx, wire.PathDeregister, b.Value, time.Second, wire.DeregisterRequest{Session: session}, &wire.Done{})
 }
+
+// Clear forgets the bearer.
+func (b *Bearer) Clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.value, b.until = "", time.Time{}
+}

@@ -26,9 +26,6 @@ type Options struct {
 	Put func(ctx context.Context, url string, data []byte) error
 	// Commit sends an update on its own.
 	Commit func(ctx context.Context, u wire.LogUpdate) (wire.LogsAnswer, error)
-	// Cut, if set, is told the number of a chunk before it is stored, so that a
-	// restarted launcher doesn't use it again.
-	Cut func(version, chunk int)
 	// Settled, if set, is told how many bytes of a state are committed. It is
 	// called from the goroutine that settles, without any lock of the Shipper.
 	Settled func(version int, bytes int64)
@@ -83,19 +80,23 @@ func New(o Options) (*Shipper, error) {
 // beginning.
 type Place struct {
 	// Offset is how many bytes of the stream come before what will be written,
-	// and Hash the state of their SHA-256, from Snapshot; nil at offset 0.
+	// and Hash the state of their SHA-256, from Snapshot. Without it the close
+	// will name no hash.
 	Offset int64
 	Hash   []byte
 	// Committed is how many bytes the mothership has: as many are passed over.
 	Committed int64
-	// Chunk is the number of the next chunk.
+	// Chunk is the number of the next chunk. It must be greater than any that was
+	// ever given out, since a chunk that is committed may not change.
 	Chunk int
 }
 
 // Begin opens the log of a state version.
 func (s *Shipper) Begin(version int, at Place) error {
 	sum := sha256.New()
-	if at.Offset > 0 {
+	if at.Offset > 0 && at.Hash == nil {
+		sum = nil
+	} else if at.Offset > 0 {
 		if err := sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(at.Hash); err != nil {
 			return fmt.Errorf("go on with the log of state %d: %w", version, err)
 		}
@@ -123,11 +124,24 @@ func (s *Shipper) Snapshot(version int) (offset int64, hash []byte) {
 	if st == nil {
 		return 0, nil
 	}
+	if st.sum == nil {
+		return st.total, nil
+	}
 	hash, err := st.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		return 0, nil
 	}
 	return st.total, hash
+}
+
+// NextChunk returns the number of a stream's next chunk.
+func (s *Shipper) NextChunk(version int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.find(version); st != nil {
+		return st.chunk
+	}
+	return 0
 }
 
 // Write appends to the log of a state version. It waits while the buffer is full.
@@ -291,8 +305,14 @@ func (s *Shipper) GiveUp() (lost int64) {
 }
 
 // Run stores and commits until ctx ends, or until the mothership refuses
-// commits for good.
+// commits for good. After it, writers and waiters go on without a log.
 func (s *Shipper) Run(ctx context.Context) error {
+	err := s.run(ctx)
+	s.stop(err)
+	return err
+}
+
+func (s *Shipper) run(ctx context.Context) error {
 	pause, warned := time.Duration(0), false
 	for {
 		if err := s.pause(ctx, pause); err != nil {
@@ -306,7 +326,6 @@ func (s *Shipper) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case fault.Is(err, fault.Stale):
-			s.stop(err)
 			return err
 		}
 		if !warned {
@@ -350,9 +369,6 @@ func (s *Shipper) step(ctx context.Context) error {
 	}
 	if url == "" {
 		return s.ask(ctx, st)
-	}
-	if s.o.Cut != nil {
-		s.o.Cut(st.version, st.chunk)
 	}
 	if err := s.o.Put(ctx, url, data); err != nil {
 		if !fault.Is(err, fault.Unavailable) {

@@ -19,7 +19,7 @@ type stream struct {
 	stored  int64     // bytes stored, or committed before a restart
 	skip    int64     // bytes still to be passed over after a restart
 	total   int64     // bytes accepted
-	sum     hash.Hash // of all accepted bytes
+	sum     hash.Hash // of all accepted bytes; nil if not known
 	chunk   int       // number of the next chunk
 	ended   bool
 	lost    int64
@@ -28,7 +28,9 @@ type stream struct {
 }
 
 func (s *stream) add(p []byte) {
-	s.sum.Write(p)
+	if s.sum != nil {
+		s.sum.Write(p)
+	}
 	s.total += int64(len(p))
 	if n := min(s.skip, int64(len(p))); n > 0 {
 		s.skip -= n
@@ -57,7 +59,11 @@ func (s *stream) due(now time.Time, o *Options, eager bool) (time.Duration, bool
 func (s *stream) complete() bool { return s.ended && len(s.buf) == 0 }
 
 func (s *stream) close() wire.LogClose {
-	return wire.LogClose{StateVersion: s.version, Bytes: s.total, SHA256: hex.EncodeToString(s.sum.Sum(nil)), Lost: s.lost}
+	c := wire.LogClose{StateVersion: s.version, Bytes: s.total, Lost: s.lost}
+	if s.sum != nil {
+		c.SHA256 = hex.EncodeToString(s.sum.Sum(nil))
+	}
+	return c
 }
 
 func (s *stream) commit(data []byte) wire.LogCommit {

@@ -25,7 +25,7 @@ type remote interface {
 	GetState(ctx context.Context) (client.State, error)
 	PutState(ctx context.Context, writeID string, s client.State, body func() (io.ReadCloser, error), size int64) (wire.StateAnswer, error)
 	Lock(ctx context.Context, in wire.LockRequest) error
-	Unlock(ctx context.Context) error
+	Unlock(ctx context.Context, in wire.LockRequest) error
 }
 
 var _ remote = (*client.Attempt)(nil)
@@ -124,7 +124,7 @@ func statusOf(err error) int {
 		return http.StatusInternalServerError
 	case f.Kind == fault.Forbidden, f.Kind == fault.Stale:
 		return http.StatusForbidden
-	case f.Code == "conflict.locked", f.Code == "conflict.state_locked":
+	case f.Code == "conflict.tool_locked", f.Code == "conflict.state_locked":
 		return http.StatusLocked
 	case f.Kind == fault.Conflict:
 		return http.StatusConflict
@@ -200,7 +200,7 @@ func (s *Server) lock(ctx context.Context, req wire.Request, body func() (io.Rea
 		return nil
 	}
 	if req.Op == wire.OpStateUnlock {
-		return s.o.Remote.Unlock(ctx)
+		return s.o.Remote.Unlock(ctx, wire.LockRequest{ID: req.Lock})
 	}
 	in := wire.LockRequest{ID: req.Lock}
 	if req.Body {

@@ -1,0 +1,352 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// begun is a job that is about to get its container.
+type begun struct {
+	job   *wire.Job
+	id    string               // of the container
+	start *wire.StartingAnswer // its recorded start, if that has happened
+	again bool                 // another launcher may have begun it before
+	// previous is the container before in the same workspace, if any.
+	previous *rundir.Dir
+	prevRec  *Record
+}
+
+// live takes a job through its container, and through the one that may follow.
+// ctx ends what is not released; work ends with the launcher.
+func (t *task) live(ctx, work context.Context, b begun) error {
+	job, start, previous := b.job, b.start, b.previous
+	for _, v := range job.Environment {
+		if v.Secret {
+			t.masker.Add(v.Value)
+		}
+	}
+	version, urls := job.StateVersion, job.LogURLs
+	if start != nil {
+		version, urls = start.StateVersion, start.URLs
+	}
+	if err := t.beginLog(work, version, urls, b.again); err != nil {
+		return err
+	}
+	t.say("Preparing the run on this worker")
+	standby, stopStandby := context.WithCancel(ctx)
+	defer stopStandby()
+	p, err := t.prepare(standby, job, b.id, previous, b.prevRec)
+	if err != nil {
+		stopStandby()
+		if work.Err() != nil {
+			return err // the launcher leaves; another one asks for the job again
+		}
+		if previous != nil {
+			defer t.discard(previous)
+		}
+		return t.unprepared(work, job, err)
+	}
+	if previous != nil {
+		t.discard(previous)
+	}
+	t.hold(p.dir, p.rec)
+	err = errStopped
+	if t.order() == nil {
+		err = t.release(ctx, work, p, start)
+	}
+	stopStandby()
+	if err != nil {
+		t.hold(nil, nil)
+		t.discard(p.dir)
+		if work.Err() != nil {
+			return err
+		}
+		if fault.Is(err, fault.Stale) {
+			return nil
+		}
+		return t.unprepared(work, job, err)
+	}
+	return t.watched(ctx, work, logNote{})
+}
+
+// order returns the order to stop, or nil.
+func (t *task) order() *wire.Stop {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopping
+}
+
+// beginLog opens the log of a state, where the launcher's own text goes first.
+// again says that another launcher may have written to it: then it goes on behind
+// what is committed.
+func (t *task) beginLog(ctx context.Context, version int, urls []wire.LogURL, again bool) error {
+	at := logship.Place{}
+	if again {
+		answer, err := t.api.Logs(ctx, wire.LogsRequest{})
+		if err != nil {
+			t.note(err)
+			return err
+		}
+		if n := answer.Committed[version]; n > 0 {
+			at = logship.Place{Offset: n, Committed: n, Chunk: chunkGap}
+		}
+	}
+	t.ship.Offer(urls)
+	t.textMu.Lock()
+	defer t.textMu.Unlock()
+	if err := t.ship.Begin(version, at); err != nil {
+		return err
+	}
+	t.version = version
+	return ctx.Err()
+}
+
+// unprepared tells why a job did not come to its container.
+func (t *task) unprepared(work context.Context, job *wire.Job, why error) error {
+	o := wire.Outcome{Class: job.Class, Result: wire.ResultFailed, ExitCode: -1}
+	stopping := t.order()
+	var no refusal
+	switch {
+	case stopping != nil:
+		o.Result, why = wire.ResultStopped, errors.New(stopping.Reason)
+	case isStopped(why):
+		o.Result = wire.ResultStopped
+	case errors.As(why, &no):
+		o.Result = wire.ResultRefused
+	}
+	o.Reason = t.reason(why)
+	t.say(o.Reason)
+	t.log.Warn("the run was not started", "result", o.Result, "err", why)
+	_, err := t.tell(work, o)
+	return err
+}
+
+// isStopped reports whether the mothership would not have a run started that is
+// to stop.
+func isStopped(err error) bool {
+	f := fault.As(err)
+	return f != nil && f.Code == "conflict.stopped"
+}
+
+// release has the start recorded and then, and only then, hands out the job.
+func (t *task) release(ctx, work context.Context, p *prepared, start *wire.StartingAnswer) error {
+	first := p.worker.Phases[0].Phase
+	sent := t.o.Clock()
+	if start == nil {
+		t.textMu.Lock()
+		t.ship.End(t.version)
+		t.textMu.Unlock()
+		logs := t.ship.Pending()
+		answer, err := t.api.Starting(ctx, wire.StartingRequest{
+			Session: t.o.Session().Number, Container: p.rec.Container, Class: p.rec.Class, Phase: first, Commit: &p.commit, Logs: logs,
+			TimeoutMs: t.o.Settings.RunTimeout.Milliseconds(),
+		})
+		if err != nil {
+			t.note(err)
+			return err
+		}
+		t.ship.Settle(logs)
+		start = &answer
+		if err := t.beginLog(ctx, start.StateVersion, start.URLs, false); err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	t.bearer.Set(start.Bearer, start.BearerForMs, t.o.Now())
+	t.mu.Lock()
+	if t.lease == nil {
+		t.lease = lease.New(t.o.Clock, t.o.Boot, start.Terms, sent)
+	} else {
+		t.lease.Renew(start.Terms, sent)
+	}
+	t.mu.Unlock()
+	w := &p.worker
+	w.FenceMs, w.GraceMs = start.Terms.FenceMs+start.Terms.SlackMs, start.Terms.GraceMs
+	p.rec.Terms, p.rec.Bearer, p.rec.Started = start.Terms, start.Bearer, t.o.Now().UnixMilli()
+	p.rec.Phases = nil
+	if start.State == first.State() {
+		p.rec.Phases = []PhaseLog{{Phase: first, Version: start.StateVersion}}
+	}
+	if err := writeNote(p.dir, noteLease, t.lease.Note()); err != nil {
+		return err
+	}
+	offset, hash := t.ship.Snapshot(t.version)
+	if err := writeNote(p.dir, noteLog, logNote{Version: t.version, Offset: offset, Hash: hash}); err != nil {
+		return err
+	}
+	if err := p.dir.Lease(0); err != nil {
+		return err
+	}
+	// The record says "released" before the file is there: a launcher that dies
+	// in between leaves a container that waits in vain and ends by itself, never
+	// one that runs and is taken for one that doesn't.
+	t.recMu.Lock()
+	p.rec.Step = Released
+	t.recMu.Unlock()
+	if err := t.save(p.dir, p.rec); err != nil {
+		return err
+	}
+	// An order that comes from here on finds a released container.
+	if t.order() != nil {
+		return errStopped
+	}
+	if err := p.dir.Release(p.worker); err != nil {
+		return err
+	}
+	p.worker = wire.WorkerJob{}
+	t.log.Info("the run was released", "container", p.rec.Container, "class", p.rec.Class)
+	t.startBeating(work)
+	return nil
+}
+
+// adopted goes on with a container that another launcher of this worker began.
+func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) error {
+	note, err := readLease(d)
+	if err != nil {
+		t.log.Warn("the lease's note cannot be read; the run counts as long without contact", "err", err)
+		note = lease.Note{}
+	}
+	t.mu.Lock()
+	t.lease = lease.Resume(t.o.Clock, t.o.Boot, rec.Terms, note)
+	t.mu.Unlock()
+	t.hold(d, rec)
+	t.bearer.Set(rec.Bearer, 0, t.o.Now())
+	st, err := t.o.Backend.Inspect(work, rec.Container)
+	if err != nil {
+		return err
+	}
+	if !st.Exists {
+		t.hold(nil, nil)
+		t.discard(d)
+		return t.gone(work, rec.Container, "the container does not exist any more")
+	}
+	var at logNote
+	if err := readNote(d, noteLog, &at); err != nil {
+		return err
+	}
+	t.startBeating(work)
+	answer, err := t.api.Logs(work, wire.LogsRequest{Logs: wire.LogUpdate{Want: 16, WantStateVersion: at.Version, WantFrom: at.Chunk + chunkGap}})
+	t.note(err)
+	if err != nil && !fault.Is(err, fault.Stale) {
+		return err
+	}
+	t.ship.Offer(answer.URLs)
+	// Chunks that the launcher before has used are not known exactly; a gap in
+	// their numbers harms nobody, a chunk that changes would.
+	at.Chunk += chunkGap
+	err = t.ship.Begin(at.Version, logship.Place{Offset: at.Offset, Hash: at.Hash, Committed: answer.Committed[at.Version], Chunk: at.Chunk})
+	if err != nil {
+		return err
+	}
+	t.textMu.Lock()
+	t.version = at.Version
+	t.textMu.Unlock()
+	return t.watched(ctx, work, at)
+}
+
+// chunkGap is more than the number of chunks that can be in flight.
+const chunkGap = 1000
+
+// startBeating begins the attempt's beats and its fence, once.
+func (t *task) startBeating(work context.Context) {
+	t.mu.Lock()
+	first := !t.beating
+	t.beating = true
+	t.mu.Unlock()
+	if first {
+		t.spawn(func() { t.beat(work) })
+		t.spawn(func() { t.fence(work) })
+	}
+}
+
+// beat gives signs of life until the attempt is over.
+func (t *task) beat(ctx context.Context) {
+	for ctx.Err() == nil {
+		t.mu.Lock()
+		l := t.lease
+		t.mu.Unlock()
+		terms := l.Terms()
+		started := t.o.Clock()
+		t.beatOnce(ctx, l, terms)
+		wait := time.Duration(terms.BeatMs)*time.Millisecond - (t.o.Clock() - started)
+		if wait < time.Millisecond {
+			wait = min(time.Duration(terms.BeatMs)*time.Millisecond, time.Second)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (t *task) beatOnce(ctx context.Context, l *lease.Lease, terms wire.Terms) {
+	n, sent := l.Next()
+	logs := t.ship.Pending()
+	answer, err := t.api.Beat(ctx, wire.BeatRequest{Beat: n, Logs: logs}, max(time.Second, time.Duration(terms.AckWithinMs)*time.Millisecond))
+	if err != nil {
+		if fault.Is(err, fault.Unauthenticated) {
+			_ = t.refused(ctx)
+		}
+		t.note(err)
+		t.log.Debug("a beat was not acknowledged", "beat", n, "err", err)
+		return
+	}
+	t.ship.Settle(logs)
+	t.ship.Offer(answer.URLs)
+	t.ship.Watched(answer.Watched)
+	t.bearer.Set(answer.Bearer, answer.BearerForMs, t.o.Now())
+	counts := l.Acknowledged(sent)
+	dir, rec := t.held()
+	if counts && rec != nil && t.step(rec) == Released {
+		// The worker's own fence counts from this file's last change.
+		if err := dir.Lease(n); err != nil {
+			t.log.Error("the lease cannot be written", "err", err)
+		}
+		if err := writeNote(dir, noteLease, l.Note()); err != nil {
+			t.log.Error("the lease's note cannot be written", "err", err)
+		}
+		if answer.Bearer != "" {
+			t.change(dir, rec, func() { rec.Bearer = answer.Bearer })
+		}
+	}
+	if s := answer.Stop; s != nil && s.AttemptRef == t.ref {
+		t.stop(s.Kill, s.Reason)
+	}
+}
+
+// fence ends a container that has been without contact for too long: nobody can
+// know any more whether it is still wanted.
+func (t *task) fence(ctx context.Context) {
+	for {
+		t.mu.Lock()
+		l := t.lease
+		t.mu.Unlock()
+		dir, rec := t.held()
+		left := l.Left()
+		if left <= 0 && rec != nil && t.step(rec) == Released {
+			reason := "there was no contact with the mothership for " + l.Silence().Round(time.Millisecond).String()
+			t.mu.Lock()
+			t.isFenced = true
+			close(t.fenced)
+			t.mu.Unlock()
+			t.log.Error("the run is interrupted", "reason", reason)
+			t.stopContainer(dir, rec, false, reason)
+			return
+		}
+		timer := time.NewTimer(min(max(left, 10*time.Millisecond), time.Second))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}

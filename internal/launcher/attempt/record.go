@@ -1,0 +1,127 @@
+package attempt
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/park"
+	"github.com/spaceport-iac/spaceport/internal/run"
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// Step is how far a container has come.
+type Step string
+
+// The steps.
+const (
+	Preparing Step = "preparing" // nothing has run
+	Released  Step = "released"  // its start is recorded; it may have run
+	Ended     Step = "ended"     // its outcome is told, or about to be
+)
+
+// Names of notes in private/.
+const (
+	noteRecord = "record.json"
+	noteLease  = "lease.json"
+	noteLog    = "log.json"
+	noteParked = "parked.age"
+)
+
+// Record is what is kept of a container for a launcher that comes after. It holds
+// no values of variables and no mounted files.
+type Record struct {
+	V         int             `json:"v"`
+	Ref       wire.AttemptRef `json:"ref"`
+	Class     run.Class       `json:"class"`
+	Container string          `json:"container"`
+	Step      Step            `json:"step"`
+	Started   int64           `json:"started"` // unix ms, of the release
+
+	Job       wire.Job   `json:"job"` // without values
+	Core      []string   `json:"core"`
+	Image     string     `json:"image"` // registry digest, or ""
+	Carried   park.Carry `json:"carried"`
+	Workspace string     `json:"workspace"` // host path
+
+	Terms  wire.Terms `json:"terms"`
+	Bearer string     `json:"bearer"` // for this attempt alone
+	Phases []PhaseLog `json:"phases"`
+	Texts  []Text     `json:"texts,omitempty"`
+}
+
+// PhaseLog says which state version's log a phase writes.
+type PhaseLog struct {
+	Phase   run.Phase `json:"phase"`
+	Version int       `json:"version"`
+}
+
+// Text is a line of the launcher's own within the log of a container. It is noted
+// before it is written, so that the log comes out the same after a restart.
+type Text struct {
+	Version int    `json:"version"`
+	Offset  int64  `json:"offset"` // in that log
+	Line    string `json:"line"`
+}
+
+// logNote is where the log of a container goes on after a restart.
+type logNote struct {
+	Version  int                `json:"version"`
+	Offset   int64              `json:"offset"` // in the state's log
+	Hash     []byte             `json:"hash"`
+	Chunk    int                `json:"chunk"`
+	Position rundir.LogPosition `json:"position"`
+}
+
+// stripped returns a job without what is secret in it.
+func stripped(j wire.Job) wire.Job {
+	vars := make([]wire.Variable, len(j.Environment))
+	for i, v := range j.Environment {
+		v.Value = ""
+		vars[i] = v
+	}
+	j.Environment, j.Files, j.LogURLs = vars, nil, nil
+	if j.Parked != nil {
+		p := *j.Parked
+		p.URL = ""
+		j.Parked = &p
+	}
+	return j
+}
+
+// Load reads the record of a run directory.
+func Load(runs, id string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(runs, id, wire.DirPrivate, noteRecord))
+	if err != nil {
+		return nil, fmt.Errorf("read the record of container %s: %w", id, err)
+	}
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil || r.V != 1 || r.Container != id {
+		return nil, fmt.Errorf("read the record of container %s: it is damaged", id)
+	}
+	return &r, nil
+}
+
+func writeNote(d *rundir.Dir, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return d.WritePrivate(name, data)
+}
+
+func readNote(d *rundir.Dir, name string, v any) error {
+	data, err := d.ReadPrivate(name)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+func readLease(d *rundir.Dir) (n lease.Note, err error) {
+	err = readNote(d, noteLease, &n)
+	return n, err
+}

@@ -1,0 +1,319 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/client"
+	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
+	"github.com/spaceport-iac/spaceport/internal/mask"
+	"github.com/spaceport-iac/spaceport/internal/run"
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// errStopped ends the preparing of a run that is to stop.
+var errStopped = errors.New("the run was stopped")
+
+// task is one held attempt.
+type task struct {
+	o      Options
+	ref    wire.AttemptRef
+	log    *slog.Logger
+	api    *client.Attempt
+	bearer client.Bearer // of the attempt itself
+	masker *mask.Masker
+	ship   *logship.Shipper
+
+	preparing context.CancelCauseFunc // ends what has not been released
+
+	// Locks are taken in this order. textMu may be held for as long as the log
+	// has no room, so nothing that must go on waits for it.
+	textMu  sync.Mutex // orders what is written to the log
+	version int        // whose log is written
+
+	markMu sync.Mutex
+	marks  []logNote
+
+	recMu sync.Mutex // guards what stands in rec, and its file
+
+	mu       sync.Mutex
+	dir      *rundir.Dir // of the present container
+	rec      *Record
+	lease    *lease.Lease
+	stopping *wire.Stop
+	stale    bool
+	fenced   chan struct{} // closed by the fence
+	isFenced bool
+	beating  bool
+
+	owned sync.WaitGroup // goroutines
+}
+
+func newTask(o Options, a wire.Assignment, cancel context.CancelCauseFunc) *task {
+	t := &task{
+		o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}),
+		log:    o.Log.With("run", a.Run, "attempt", a.Attempt),
+		masker: mask.New(mask.Options{}),
+	}
+	t.api = o.Client.Attempt(client.AttemptOptions{Ref: a.AttemptRef, Bearer: t.proof, Refused: t.refused})
+	return t
+}
+
+// proof is the attempt's own bearer once there is one, else the session's.
+func (t *task) proof() string {
+	if b := t.bearer.Value(); b != "" {
+		return b
+	}
+	return t.o.Session().Bearer.Value()
+}
+
+// refused gets another bearer: the session's in place of the attempt's own, then
+// a new session's.
+func (t *task) refused(ctx context.Context) error {
+	if t.bearer.Value() != "" {
+		t.bearer.Clear()
+		return nil
+	}
+	return t.o.Renew(ctx, t.o.Session().Number)
+}
+
+// run holds the attempt to its end.
+func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) error {
+	// Work in the background ends with the attempt, whatever ends that.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer t.owned.Wait()
+	defer stopWork()
+	go func() { // a launcher that leaves stops at once
+		select {
+		case <-ctx.Done():
+			if !errors.Is(context.Cause(ctx), errStopped) {
+				stopWork()
+			}
+		case <-work.Done():
+		}
+	}()
+	var err error
+	t.ship, err = logship.New(logship.Options{
+		Put: t.o.Client.PutBlob, Log: t.log, Now: t.o.Now, Settled: t.settled,
+		Commit: func(ctx context.Context, u wire.LogUpdate) (wire.LogsAnswer, error) {
+			answer, err := t.api.Logs(ctx, wire.LogsRequest{Logs: u})
+			t.note(err)
+			return answer, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	t.spawn(func() { _ = t.ship.Run(work) })
+
+	var previous *rundir.Dir
+	var prevRec *Record
+	for _, rec := range found {
+		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.dirOptions())
+		if err != nil {
+			return err
+		}
+		switch {
+		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
+			t.log.Info("a container that lives on is adopted", "container", rec.Container)
+			return t.adopted(ctx, work, d, rec)
+		case rec.Step == Ended:
+			previous, prevRec = d, rec
+		default:
+			t.discard(d)
+		}
+	}
+	if a.Container != "" && previous == nil {
+		return t.gone(work, a.Container, "the container does not exist any more")
+	}
+	s, nonce := t.o.Session(), t.o.Random()
+	req := wire.AcceptRequest{Session: s.Number, Nonce: nonce, Class: a.Class}
+	var answer wire.JobAnswer
+	if a.Accepted {
+		answer, err = t.api.Job(ctx, req)
+	} else {
+		answer, err = t.api.Accept(ctx, req)
+	}
+	if err != nil {
+		return err
+	}
+	t.log.Info("attempt accepted", "class", a.Class)
+	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: s, nonce: nonce, ref: t.ref, class: a.Class}, answer)
+	if err != nil {
+		return t.refuse(work, a.Class, err)
+	}
+	id := a.Container
+	if id == "" {
+		id = t.o.NewID()
+	}
+	return t.live(ctx, work, begun{job: job, id: id, again: a.Accepted, previous: previous, prevRec: prevRec})
+}
+
+// spawn runs a goroutine that the task waits for.
+func (t *task) spawn(f func()) {
+	t.owned.Add(1)
+	go func() { defer t.owned.Done(); f() }()
+}
+
+// note looks for the answer that says that the attempt is not ours any more.
+func (t *task) note(err error) {
+	if !fault.Is(err, fault.Stale) {
+		return
+	}
+	t.mu.Lock()
+	first := !t.stale
+	t.stale = true
+	t.mu.Unlock()
+	if first {
+		t.log.Warn("the attempt is not this worker's any more", "err", err)
+		t.stop(false, "the run was given to another worker or has ended")
+	}
+}
+
+// stop ends the attempt: what is not released is given up, a container is
+// interrupted, at the second order killed.
+func (t *task) stop(kill bool, reason string) {
+	t.mu.Lock()
+	if t.stopping != nil && (t.stopping.Kill || !kill) {
+		t.mu.Unlock()
+		return
+	}
+	t.stopping = &wire.Stop{AttemptRef: t.ref, Kill: kill, Reason: reason}
+	dir, rec := t.dir, t.rec
+	t.mu.Unlock()
+	t.log.Info("the run is to stop", "kill", kill, "reason", reason)
+	if rec != nil && t.step(rec) == Released {
+		t.stopContainer(dir, rec, kill, reason)
+		return
+	}
+	t.preparing(errStopped)
+}
+
+// stopContainer tells the worker, and sees to it that its word is kept: after the
+// grace (or soon, for a kill) the whole container is ended.
+func (t *task) stopContainer(dir *rundir.Dir, rec *Record, kill bool, reason string) {
+	if err := dir.Stop(kill, reason); err != nil {
+		t.log.Error("the order to stop cannot be written", "err", err)
+	}
+	wait := 5 * time.Second
+	if !kill {
+		wait += time.Duration(rec.Terms.GraceMs) * time.Millisecond
+	}
+	t.killAfter(rec.Container, wait)
+}
+
+// killAfter ends a container, unless it has ended by then.
+func (t *task) killAfter(id string, wait time.Duration) {
+	timer := time.AfterFunc(wait, func() {
+		if _, rec := t.held(); rec == nil || rec.Container != id || t.step(rec) != Released {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := t.o.Backend.Kill(ctx, id); err != nil {
+			t.log.Error("a container that should have ended cannot be killed", "container", id, "err", err)
+		}
+	})
+	_ = timer // nobody waits for it: it looks whether it is still wanted
+}
+
+func (t *task) dirOptions() rundir.Options {
+	uid, gid := t.runUser()
+	return rundir.Options{UID: uid, GID: gid}
+}
+
+// say writes a line of the launcher's own to the run's log. It goes through the
+// same masking as the worker's output, since an error may repeat a secret.
+func (t *task) say(line string) {
+	text := "[" + t.o.Session().Worker + "] " + t.masker.String(line) + "\n"
+	t.textMu.Lock()
+	defer t.textMu.Unlock()
+	if dir, rec := t.held(); rec != nil {
+		offset, _ := t.ship.Snapshot(t.version)
+		t.change(dir, rec, func() {
+			if rec.Step == Released {
+				rec.Texts = append(rec.Texts, Text{Version: t.version, Offset: offset, Line: text})
+			}
+		})
+	}
+	if err := t.ship.Write(context.Background(), t.version, []byte(text)); err != nil {
+		t.log.Debug("a line came too late for its log", "err", err)
+	}
+}
+
+// save writes a record.
+func (t *task) save(d *rundir.Dir, rec *Record) error {
+	t.recMu.Lock()
+	defer t.recMu.Unlock()
+	return writeNote(d, noteRecord, rec)
+}
+
+// change changes a record and writes it. A note that cannot be written harms only
+// a launcher that comes after.
+func (t *task) change(d *rundir.Dir, rec *Record, f func()) {
+	t.recMu.Lock()
+	f()
+	err := writeNote(d, noteRecord, rec)
+	t.recMu.Unlock()
+	if err != nil {
+		t.log.Error("a note cannot be written", "err", err)
+	}
+}
+
+// held returns the present container, or nil.
+func (t *task) held() (*rundir.Dir, *Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dir, t.rec
+}
+
+func (t *task) hold(d *rundir.Dir, rec *Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dir, t.rec = d, rec
+}
+
+// step returns how far a container has come; Ended for none.
+func (t *task) step(rec *Record) Step {
+	if rec == nil {
+		return Ended
+	}
+	t.recMu.Lock()
+	defer t.recMu.Unlock()
+	return rec.Step
+}
+
+// refuse tells that the job will not be run, and why.
+func (t *task) refuse(ctx context.Context, class run.Class, why error) error {
+	t.log.Warn("the job is refused", "err", why)
+	_, err := t.tell(ctx, wire.Outcome{Class: class, Result: wire.ResultRefused, ExitCode: -1, Reason: t.reason(why)})
+	return err
+}
+
+// reason makes one masked sentence of an error.
+func (t *task) reason(err error) string {
+	if f := fault.As(err); f != nil {
+		return t.masker.String(f.Error())
+	}
+	return t.masker.String(err.Error())
+}
+
+// gone tells that the attempt's container is no more, and that nothing of it is
+// left to be delivered.
+func (t *task) gone(ctx context.Context, id, reason string) error {
+	delivered := t.deliverRest(ctx)
+	_, err := t.api.Gone(ctx, wire.GoneRequest{
+		Session: t.o.Session().Number, Container: id, Delivered: delivered, Reason: reason, Logs: t.ship.Pending(),
+	})
+	if fault.Is(err, fault.Stale) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) {
+		t.log.Info("the mothership has closed the attempt already", "err", err)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package attempt
+
+import (
+	"encoding/json"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/run"
+	"github.com/spaceport-iac/spaceport/internal/seal"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// asked is what the launcher knows of a job it asked for.
+type asked struct {
+	origin, pool string
+	session      Session
+	nonce        string
+	ref          wire.AttemptRef
+	class        run.Class
+}
+
+// openJob judges who vouches for a job and for whom it is, and then opens it.
+// What stands inside must say the same as the signed header: the header is what
+// the signature is about, the job is what will be done.
+func openJob(a asked, answer wire.JobAnswer) (*wire.Job, error) {
+	header, err := seal.VerifyJob(a.session.JobKeys, answer.Header, answer.Signature)
+	if err != nil {
+		return nil, err
+	}
+	err = header.Check(seal.JobExpectation{
+		Origin: a.origin, Pool: a.pool, Worker: a.session.Worker, Session: a.session.Number,
+		Nonce: a.nonce, Run: a.ref.Run, Attempt: a.ref.Attempt, Class: string(a.class),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := header.CheckSealed(answer.Job); err != nil {
+		return nil, err
+	}
+	plain, err := seal.OpenBytes(answer.Job, a.session.Identity)
+	if err != nil {
+		return nil, err
+	}
+	var j wire.Job
+	if err := json.Unmarshal(plain, &j); err != nil {
+		return nil, fault.New(fault.Invalid, "the job cannot be read").Named("job_format")
+	}
+	if j.Origin != a.origin || j.Pool != a.pool || j.Worker != a.session.Worker || j.Session != a.session.Number ||
+		j.Run != a.ref.Run || j.Attempt != a.ref.Attempt || j.Class != a.class {
+		return nil, fault.New(fault.Invalid, "the job says something else than its signed header").Named("job_header")
+	}
+	if len(run.Share(phases(&j), j.Class)) == 0 {
+		return nil, fault.New(fault.Invalid, "the job has no %s phase", j.Class).Named("job_phases")
+	}
+	return &j, nil
+}
+
+// phases returns a job's phases in order.
+func phases(j *wire.Job) []run.Phase {
+	all := make([]run.Phase, 0, len(j.Phases))
+	for _, p := range j.Phases {
+		phase := run.Phase(p)
+		// A workspace that is planned again is initialised already.
+		if phase == run.PhaseInit && (j.SkipInit || (j.State == run.PreparingReplan && j.Parked != nil)) {
+			continue
+		}
+		all = append(all, phase)
+	}
+	return all
+}
+
+// jobCore is the resolved run over all its phases and classes, as lines. Values
+// of variables are not in it: they may be rotated during the pause. Names that
+// the launcher or the mothership computes differ between phases and are not
+// either; they cannot be set by anybody else.
+func jobCore(j *wire.Job, sha, image string) seal.Core {
+	var c seal.Core
+	c.Add("run", j.Run)
+	c.Add("stack", j.Stack.ID)
+	c.Add("type", string(j.Type))
+	c.Add("repository", j.Repository)
+	c.Add("commit", sha)
+	c.Add("project_root", j.ProjectRoot)
+	c.Add("image", image)
+	c.Add("vendor", j.Vendor.Name, j.Vendor.Version, j.Vendor.Workspace)
+	c.Add("state", j.Store.Mode)
+	for _, name := range sortedKeys(j.Hooks) {
+		for _, hook := range j.Hooks[name] {
+			c.Add("hook", name, hook)
+		}
+	}
+	c.Add("command", j.Command)
+	for _, p := range j.Phases {
+		c.Add("phase", p)
+	}
+	names := map[string]bool{}
+	for _, v := range j.Environment {
+		if !reserved(v.Name) {
+			names[v.Name] = true
+		}
+	}
+	for _, name := range sortedKeys(names) {
+		c.Add("variable", name)
+	}
+	return c
+}

@@ -1,0 +1,395 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/container"
+	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
+	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
+	"github.com/spaceport-iac/spaceport/internal/launcher/state"
+	"github.com/spaceport-iac/spaceport/internal/run"
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/seal"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// watcher follows one container by its files.
+type watcher struct {
+	t      *task
+	dir    *rundir.Dir
+	rec    *Record
+	log    *rundir.LogReader
+	events *rundir.EventReader
+	state  *state.Server
+	ahead  []wire.Event // phases that begin further on in the log
+	served sync.WaitGroup
+	last   run.Phase
+	failed error // what the container wrote cannot be used
+}
+
+// watched follows the released container to its end and tells the outcome.
+func (t *task) watched(ctx, work context.Context, at logNote) error {
+	dir, rec := t.held()
+	server, err := state.New(state.Options{
+		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: t.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
+		Origin: t.o.Origin, Pool: t.o.Pool, Stack: rec.Job.Stack.ID, Ref: t.ref, Class: rec.Class,
+		Core: (seal.Core{Lines: rec.Core}).Digest(), Store: rec.Job.Store, Fenced: t.fenced,
+	})
+	if err != nil {
+		return err
+	}
+	w := &watcher{t: t, dir: dir, rec: rec, state: server, log: dir.LogReader(at.Position), events: dir.EventReader(rundir.EventPosition{})}
+	defer w.log.Close()
+	defer w.events.Close()
+	t.markMu.Lock()
+	t.marks = nil
+	t.markMu.Unlock()
+	w.mark()
+	exit, err := w.follow(work)
+	w.served.Wait()
+	if err != nil {
+		return err // the launcher leaves; the container is another one's
+	}
+	return t.concluded(ctx, work, w, exit)
+}
+
+// follow reads what the container writes until it has ended.
+func (w *watcher) follow(ctx context.Context) (container.Exit, error) {
+	type end struct {
+		exit container.Exit
+		err  error
+	}
+	ended := make(chan end, 1)
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	w.t.spawn(func() {
+		exit, err := w.t.o.Backend.Wait(waiting, w.rec.Container)
+		ended <- end{exit, err}
+	})
+	// The worker keeps these limits itself; this is for one that does not.
+	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
+	overdue := time.NewTimer(max(time.Second, limit-w.t.o.Now().Sub(time.UnixMilli(w.rec.Started))))
+	defer overdue.Stop()
+	files := w.dir.WatchOut()
+	defer files.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return container.Exit{}, ctx.Err()
+		case <-overdue.C:
+			w.fail(errors.New("the container did not end when its time was over"))
+		case e := <-ended:
+			if e.err != nil {
+				return container.Exit{}, e.err
+			}
+			w.drain(ctx)
+			return e.exit, ctx.Err()
+		case <-files.C:
+			w.drain(ctx)
+		}
+	}
+}
+
+// fail ends a container whose files cannot be used, once.
+func (w *watcher) fail(err error) {
+	if w.failed != nil {
+		return
+	}
+	w.failed = err
+	w.t.log.Error("the container is ended", "container", w.rec.Container, "err", err)
+	if err := w.dir.Stop(true, "its files cannot be used"); err != nil {
+		w.t.log.Error("the order to stop cannot be written", "err", err)
+	}
+	w.t.killAfter(w.rec.Container, time.Second)
+}
+
+// drain reads all that is there now.
+func (w *watcher) drain(ctx context.Context) {
+	if w.failed == nil {
+		if err := w.readLog(ctx); err != nil && ctx.Err() == nil {
+			w.fail(err)
+		}
+	}
+	if w.failed == nil {
+		if err := w.serve(ctx); err != nil && ctx.Err() == nil {
+			w.fail(err)
+		}
+	}
+}
+
+// readLog moves the log on, and with it the phases. Events are read behind each
+// piece of log: the worker writes the event of a phase before its first byte, so
+// no byte can get into the state before.
+func (w *watcher) readLog(ctx context.Context) error {
+	for {
+		piece, err := w.log.Next()
+		more := err == nil
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if err := w.readEvents(ctx); err != nil {
+			return err
+		}
+		end := w.log.Position().Payload
+		from := end - int64(len(piece))
+		for len(w.ahead) > 0 && w.ahead[0].LogBytes <= end {
+			e := w.ahead[0]
+			w.ahead = w.ahead[1:]
+			if n := max(0, e.LogBytes-from); n > 0 {
+				// A piece with a border inside: only a worker that is not ours
+				// writes one, so its mark may lie at the piece's beginning.
+				if err := w.write(ctx, piece[:n]); err != nil {
+					return err
+				}
+				piece, from = piece[n:], from+n
+			}
+			if err := w.begin(ctx, e.Phase); err != nil {
+				return err
+			}
+		}
+		if len(piece) > 0 {
+			if err := w.write(ctx, piece); err != nil {
+				return err
+			}
+			w.mark()
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+func (w *watcher) readEvents(ctx context.Context) error {
+	for {
+		e, err := w.events.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the events: %w", err)
+		}
+		switch e.Type {
+		case wire.EventRead:
+			// What it holds is secret, and the worker has it.
+			if err := w.dir.ForgetJob(); err != nil {
+				w.t.log.Error("the job file cannot be removed", "err", err)
+			}
+		case wire.EventMask:
+			w.t.masker.Add(e.Value)
+		case wire.EventPhaseStarted:
+			if e.Phase.Class() != w.rec.Class || e.Phase.State() == "" {
+				return fmt.Errorf("read the events: a %s container began the phase %q", w.rec.Class, e.Phase)
+			}
+			w.ahead = append(w.ahead, e)
+		}
+	}
+}
+
+// begin reports that a phase has begun, and opens the log of its state.
+func (w *watcher) begin(ctx context.Context, phase run.Phase) error {
+	w.last = phase
+	t := w.t
+	for _, p := range w.rec.Phases {
+		if p.Phase == phase {
+			return w.open(p.Version) // known: this is an adopted container, or its first phase
+		}
+	}
+	logs := t.ship.Pending()
+	answer, err := t.api.Report(ctx, wire.ReportRequest{Container: w.rec.Container, Phase: phase, Logs: logs})
+	if err != nil {
+		t.note(err)
+		t.log.Warn("the phase was not recorded", "phase", phase, "err", err)
+		return nil // its log goes on in the state before
+	}
+	t.ship.Settle(logs)
+	t.ship.Offer(answer.URLs)
+	t.change(w.dir, w.rec, func() {
+		w.rec.Phases = append(w.rec.Phases, PhaseLog{Phase: phase, Version: answer.StateVersion})
+	})
+	t.log.Info("phase began", "phase", phase, "state", answer.State)
+	if s := answer.Stop; s != nil && s.AttemptRef == t.ref {
+		t.stop(s.Kill, s.Reason)
+	}
+	return w.open(answer.StateVersion)
+}
+
+// open goes over to the log of a later state.
+func (w *watcher) open(version int) error {
+	t := w.t
+	t.textMu.Lock()
+	before := t.version
+	if version > before {
+		t.ship.End(before)
+		if err := t.ship.Begin(version, logship.Place{}); err != nil {
+			t.textMu.Unlock()
+			return err
+		}
+		t.version = version
+	}
+	t.textMu.Unlock()
+	if version > before {
+		w.mark()
+	}
+	return nil
+}
+
+// write appends worker output to the current state's log.
+func (w *watcher) write(ctx context.Context, p []byte) error {
+	t := w.t
+	t.textMu.Lock()
+	defer t.textMu.Unlock()
+	// After an adoption the launcher's own lines come again where they were.
+	for offset, _ := t.ship.Snapshot(t.version); ; offset, _ = t.ship.Snapshot(t.version) {
+		line := ""
+		for _, text := range w.texts() {
+			if text.Version == t.version && text.Offset == offset && !t.written(text) {
+				line = text.Line
+			}
+		}
+		if line == "" {
+			break
+		}
+		if err := t.ship.Write(ctx, t.version, []byte(line)); err != nil {
+			return err
+		}
+	}
+	return t.ship.Write(ctx, t.version, p)
+}
+
+func (w *watcher) texts() []Text {
+	w.t.recMu.Lock()
+	defer w.t.recMu.Unlock()
+	return slices.Clone(w.rec.Texts)
+}
+
+// written reports whether a text has been written by this launcher: then the log
+// has gone beyond its offset.
+func (t *task) written(x Text) bool {
+	offset, _ := t.ship.Snapshot(x.Version)
+	return offset > x.Offset
+}
+
+// mark remembers a place from which the log can be read again.
+func (w *watcher) mark() {
+	t := w.t
+	t.textMu.Lock()
+	version := t.version
+	offset, hash := t.ship.Snapshot(version)
+	t.textMu.Unlock()
+	t.markMu.Lock()
+	defer t.markMu.Unlock()
+	t.marks = append(t.marks, logNote{Version: version, Offset: offset, Hash: hash, Position: w.log.Position()})
+}
+
+// settled is told that the mothership has so many bytes of a state's log: the
+// worker may let go of what lies before the last mark that is covered.
+func (t *task) settled(version int, bytes int64) {
+	t.markMu.Lock()
+	defer t.markMu.Unlock()
+	last := -1
+	for i, m := range t.marks {
+		if m.Version < version || (m.Version == version && m.Offset <= bytes) {
+			last = i
+		}
+	}
+	dir, rec := t.held()
+	if last <= 0 || rec == nil {
+		return
+	}
+	t.marks = t.marks[last:]
+	t.marks[0].Chunk = t.ship.NextChunk(t.marks[0].Version)
+	if err := writeNote(dir, noteLog, t.marks[0]); err != nil {
+		t.log.Error("a note cannot be written", "err", err)
+		return
+	}
+	if err := dir.Ack(t.marks[0].Position.Payload); err != nil {
+		t.log.Error("the log's acknowledgement cannot be written", "err", err)
+	}
+}
+
+// serve answers new requests, each in its own time.
+func (w *watcher) serve(ctx context.Context) error {
+	requests, err := w.dir.Requests()
+	if err != nil {
+		return fmt.Errorf("read the requests: %w", err)
+	}
+	for _, r := range requests {
+		w.served.Add(1)
+		w.t.spawn(func() {
+			defer w.served.Done()
+			// The write id follows from the request, so that the same request,
+			// read again after a restart, is the same write.
+			digest := seal.Digest([]byte("state write\n" + w.rec.Container + "\n" + r.ID))
+			id := strings.TrimPrefix(digest, "sha256:")[:40]
+			answer, body := w.state.Serve(ctx, id, r, func() (io.ReadCloser, error) { return w.dir.RequestBody(r.ID) })
+			if ctx.Err() != nil {
+				return // unanswered: the launcher that comes after serves it again
+			}
+			var content io.Reader
+			if answer.Body {
+				content = strings.NewReader(string(body))
+			}
+			if err := w.dir.Answer(answer, content); err != nil {
+				w.t.log.Error("a request cannot be answered", "err", err)
+				return
+			}
+			if r.Op == wire.OpStatePut && answer.Status == 200 {
+				w.t.forget(id)
+			}
+		})
+	}
+	return nil
+}
+
+// forget drops a delivered state write from the journal; one that only the
+// journal has stays.
+func (t *task) forget(id string) {
+	t.mu.Lock()
+	fenced := t.isFenced
+	t.mu.Unlock()
+	if fenced {
+		return
+	}
+	if err := t.o.Journal.Done(id); err != nil {
+		t.log.Error("a delivered state write cannot be forgotten", "err", err)
+	}
+}
+
+// deliverRest delivers what the journal still has of the attempt, and reports
+// whether nothing is left.
+func (t *task) deliverRest(ctx context.Context) bool {
+	entries, err := t.o.Journal.Entries()
+	if err != nil {
+		t.log.Error("the journal cannot be read", "err", err)
+		return false
+	}
+	delivered := true
+	for _, e := range entries {
+		if e.Ref == t.ref {
+			delivered = t.deliver(ctx, e) && delivered
+		}
+	}
+	return delivered
+}
+
+func (t *task) deliver(ctx context.Context, e journal.Entry) bool {
+	answer, err := state.Deliver(ctx, t.api, t.o.Journal, t.o.Key, e)
+	if err != nil {
+		t.log.Error("a kept state write cannot be delivered", "write", e.ID, "err", err)
+		return false
+	}
+	t.log.Info("a kept state write was delivered", "write", e.ID, "recovery", answer.Recovery)
+	if !answer.Recovery && e.Mode == wire.StateSealed {
+		if err := t.o.Marks.Advance(e.Stack, e.Sequence, seal.StatementDigest(e.Statement)); err != nil {
+			t.log.Error("a mark cannot be moved", "err", err)
+		}
+	}
+	return t.o.Journal.Done(e.ID) == nil
+}
