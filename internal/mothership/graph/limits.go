@@ -47,14 +47,41 @@ func (guard) MutateOperationParameters(_ context.Context, p *graphql.RawParams) 
 // MutateOperationContext refuses what nests too deep, and shows the schema only
 // to callers who are logged in.
 func (guard) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	_, known := access.From(ctx)
-	op.DisableIntrospection = !known
+	op.DisableIntrospection = false
+	if _, known := access.From(ctx); !known && introspects(op.Operation.SelectionSet, 0) {
+		op.DisableIntrospection = true
+		err := gqlerror.Errorf("unauthorized: the schema is shown to callers who are logged in")
+		extend(err, "code", string(fault.Unauthenticated))
+		return err
+	}
 	if d := depth(op.Operation.SelectionSet, 0); d > maxDepth {
 		err := gqlerror.Errorf("the operation nests deeper than %d levels", maxDepth)
 		extend(err, "code", string(fault.Invalid)+".depth")
 		return err
 	}
 	return nil
+}
+
+// introspects reports whether a root field asks for the schema.
+func introspects(set ast.SelectionSet, level int) bool {
+	if level > maxDepth {
+		return true // fragments in fragments: refused for their depth below
+	}
+	for _, selection := range set {
+		found := false
+		switch s := selection.(type) {
+		case *ast.Field:
+			found = s.Name == "__schema" || s.Name == "__type"
+		case *ast.InlineFragment:
+			found = introspects(s.SelectionSet, level+1)
+		case *ast.FragmentSpread:
+			found = introspects(s.Definition.SelectionSet, level+1)
+		}
+		if found {
+			return true
+		}
+	}
+	return false
 }
 
 // depth counts levels, and gives up where the limit is passed: fragments that use

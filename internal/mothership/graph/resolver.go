@@ -29,13 +29,12 @@ type Options struct {
 	Logs     *runlog.Service
 	Account  string // the account's name
 	Version  string
-	Now      func() time.Time
 	Log      *slog.Logger
 }
 
 func (o Options) check() error {
 	if o.Sessions == nil || o.Keys == nil || o.Spaces == nil || o.Pools == nil || o.Stacks == nil ||
-		o.Runs == nil || o.Logs == nil || o.Account == "" || o.Now == nil || o.Log == nil {
+		o.Runs == nil || o.Logs == nil || o.Account == "" || o.Log == nil {
 		return errors.New("graph: an option of the server is missing")
 	}
 	return nil

@@ -1,0 +1,114 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/version"
+)
+
+// Exit codes.
+const (
+	ok     = 0
+	failed = 1
+	usage  = 2
+)
+
+// Process is what a command sees of the process it runs in.
+type Process struct {
+	Args    []string // without the program's name
+	Environ []string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// env returns the value of an environment variable, or "".
+func (p Process) env(name string) string {
+	for _, pair := range p.Environ {
+		if value, found := strings.CutPrefix(pair, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// commands is the whole command line.
+type commands struct {
+	Server serverCommand `cmd:"" help:"Run the mothership."`
+	APIKey struct {
+		Create apiKeyCreate `cmd:"" help:"Make an API key in the data directory, also while a server runs on it. Prints JSON."`
+	} `cmd:"" name:"apikey" help:"API keys."`
+	Pool struct {
+		Create poolCreate `cmd:"" help:"Make a worker pool from a signing request. Prints its token."`
+	} `cmd:"" help:"Worker pools."`
+	Version versionCommand `cmd:"" help:"Print the release."`
+}
+
+// exit ends parsing early: help was printed.
+type exit int
+
+// Main runs the command that p's arguments name and returns the exit code.
+func Main(ctx context.Context, p Process) (code int) {
+	defer func() {
+		// kong ends the program from within once it has printed help.
+		if early, is := recover().(exit); is {
+			code = int(early)
+		}
+	}()
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("spaceport"),
+		kong.Description("Runs infrastructure as code on workers that you own."),
+		kong.Writers(p.Stdout, p.Stderr),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p),
+	)
+	if err != nil {
+		return report(p, err)
+	}
+	chosen, err := parser.Parse(p.Args)
+	if err != nil {
+		_, _ = fmt.Fprintf(p.Stderr, "spaceport: %v\nspaceport --help lists what there is\n", err)
+		return usage
+	}
+	return report(p, chosen.Run())
+}
+
+// misuse marks an error of how a command was called.
+type misuse struct{ error }
+
+// Unwrap returns the error itself.
+func (m misuse) Unwrap() error { return m.error }
+
+// report prints err as people read it and returns the exit code.
+func report(p Process, err error) int {
+	if err == nil {
+		return ok
+	}
+	sentence := err.Error()
+	if f := fault.As(err); f != nil {
+		sentence = f.Error() // without what the log alone should keep
+	}
+	_, _ = fmt.Fprintf(p.Stderr, "spaceport: %s\n", sentence)
+	if errors.As(err, &misuse{}) {
+		return usage
+	}
+	return failed
+}
+
+type versionCommand struct{}
+
+// Run prints the release.
+func (versionCommand) Run(p Process) error {
+	_, err := fmt.Fprintln(p.Stdout, version.String())
+	return err
+}
