@@ -102,7 +102,7 @@ func (s *Service) decide(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run
 		}
 	}
 	switch {
-	case a.class == run.Read && (req.Result == wire.ResultStopped || a.stop != ""):
+	case (a.class == run.Read || a.container == "") && (req.Result == wire.ResultStopped || a.stop != ""):
 		return s.stopped(ctx, tx, a, r, req, note)
 	case req.Result == wire.ResultOK && a.class == run.Read:
 		return s.afterRead(ctx, tx, a, r, req, note)

@@ -104,6 +104,11 @@ func (s *Service) URLs(src Source, version, from, n int) ([]wire.LogURL, error) 
 	return urls, nil
 }
 
+// ForJob returns the first URLs of a state version, for an attempt's job.
+func (s *Service) ForJob(runID string, attempt int64, version int) ([]wire.LogURL, error) {
+	return s.URLs(Source{Run: runID, Attempt: attempt, From: version, To: version}, version, 0, Batch)
+}
+
 // Wanted returns the URLs that an update asks for; none if it asks for none.
 func (s *Service) Wanted(src Source, u wire.LogUpdate) ([]wire.LogURL, error) {
 	if u.Want <= 0 {

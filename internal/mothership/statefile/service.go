@@ -183,3 +183,9 @@ func (s *Service) Recoveries(ctx context.Context, q db.Queryer, runID string) ([
 		return r, err
 	})
 }
+
+// ForJob answers what a job says about the stack's current state.
+func (s *Service) ForJob(ctx context.Context, q db.Queryer, stack string) (sequence int64, digest, statement string, err error) {
+	st, err := s.Current(ctx, q, stack)
+	return st.Sequence, st.Digest, st.StatementDigest, err
+}
