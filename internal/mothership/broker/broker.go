@@ -27,8 +27,10 @@ var hint = []byte("look")
 // Options are what a Broker works with. All without a default are needed.
 type Options struct {
 	// TLS must ask for client certificates of our CA and verify them.
-	TLS       *tls.Config
-	Addr      string // host:port; port 0: any
+	TLS  *tls.Config
+	Addr string // host:port; port 0: any
+	// Listener is one that is open already, instead of Addr; Start takes it over.
+	Listener  net.Listener
 	Namespace string // default DefaultNamespace
 	// Active refuses workers that may not hold a connection.
 	Active func(ctx context.Context, pool, worker string) error
@@ -65,7 +67,7 @@ type client struct {
 
 // New returns a broker that does not listen yet.
 func New(o Options) (*Broker, error) {
-	if o.TLS == nil || o.Addr == "" || o.Active == nil || o.Seen == nil || o.Log == nil {
+	if o.TLS == nil || (o.Addr == "" && o.Listener == nil) || o.Active == nil || o.Seen == nil || o.Log == nil {
 		return nil, errors.New("broker: an option is missing")
 	}
 	if o.TLS.ClientAuth != tls.RequireAndVerifyClientCert || o.TLS.ClientCAs == nil {
@@ -114,10 +116,15 @@ func New(o Options) (*Broker, error) {
 
 // Start listens. Close ends what it starts.
 func (b *Broker) Start(ctx context.Context) error {
-	var lc net.ListenConfig
-	inner, err := lc.Listen(ctx, "tcp", b.o.Addr)
-	if err != nil {
-		return fmt.Errorf("listen for MQTT on %s: %w", b.o.Addr, err)
+	inner := b.o.Listener
+	if inner == nil {
+		var (
+			lc  net.ListenConfig
+			err error
+		)
+		if inner, err = lc.Listen(ctx, "tcp", b.o.Addr); err != nil {
+			return fmt.Errorf("listen for MQTT on %s: %w", b.o.Addr, err)
+		}
 	}
 	b.addr = inner.Addr()
 	listener := tls.NewListener(hurried{inner, b.o.HandshakeFor}, b.o.TLS)
