@@ -8,9 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/setting"
+	"github.com/spaceport-iac/spaceport/internal/mothership/web"
 )
 
 // Addresses are where a mothership is reached: with port 0 in its settings, only
@@ -75,6 +77,30 @@ func reachable(address string) string {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// hosts are the distinct hosts of addresses, as a certificate names them.
+func hosts(addresses ...string) []string {
+	var names []string
+	for _, a := range addresses {
+		host, _, err := net.SplitHostPort(reachable(a))
+		if err == nil && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
+// answers checks that a connection to an address of this host can be made.
+func answers(address string) web.Check {
+	return func(ctx context.Context) error {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", reachable(address))
+		if err != nil {
+			return reason(err)
+		}
+		return c.Close()
+	}
 }
 
 func reason(err error) error {

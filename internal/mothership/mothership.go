@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +17,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/mothership/audit"
 	"github.com/spaceport-iac/spaceport/internal/mothership/authority"
 	"github.com/spaceport-iac/spaceport/internal/mothership/blob"
-	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+	"github.com/spaceport-iac/spaceport/internal/mothership/broker"
 	"github.com/spaceport-iac/spaceport/internal/mothership/event"
 	"github.com/spaceport-iac/spaceport/internal/mothership/graph"
 	"github.com/spaceport-iac/spaceport/internal/mothership/id"
@@ -133,14 +133,25 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	if err != nil {
 		return nil, err
 	}
-	hints := deaf{}
+	certified, err := keys.BrokerTLS(hosts(m.Addresses.Broker, m.Addresses.MQTT))
+	if err != nil {
+		return nil, err
+	}
+	var line *queue.Service // the broker tells it of workers, and it tells the broker of work
+	hints, err := broker.New(broker.Options{
+		TLS: certified, Listener: listeners.mqtt, Active: pools.Active, Seen: pools.Seen,
+		Up: func(pool, _ string) { line.Wake(pool) }, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 
 	// Runs: who moves them, who gives them out, who leads them.
 	mover, err := runs.NewMover(runs.MoverOptions{Events: events, Stacks: stacks, Now: now})
 	if err != nil {
 		return nil, err
 	}
-	line, err := queue.New(queue.Options{DB: inst.DB, Mover: mover, Events: events, Hints: hints, Now: now, Log: log})
+	line, err = queue.New(queue.Options{DB: inst.DB, Mover: mover, Events: events, Hints: hints, Now: now, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -156,12 +167,9 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	}
 	composer, err := runs.NewComposer(runs.ComposerOptions{
 		Stacks: stacks, Signer: keys, Blob: objects, Origin: inst.Origin, Account: s.Account,
-		State: func(ctx context.Context, q db.Queryer, stack string) (int64, string, string, error) {
-			st, err := states.Current(ctx, q, stack)
-			return st.Sequence, st.Digest, st.StatementDigest, err
-		},
+		State: states.ForJob,
 		LogURLs: func(r *runs.Run, attempt int64, version int) ([]wire.LogURL, error) {
-			return logs.URLs(runlog.Source{Run: r.ID, Attempt: attempt, From: version, To: version}, version, 0, runlog.Batch)
+			return logs.ForJob(r.ID, attempt, version)
 		},
 	})
 	if err != nil {
@@ -201,27 +209,34 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	if err != nil {
 		return nil, err
 	}
-	health, err := web.HealthHandler(web.HealthOptions{Ready: map[string]web.Check{"database": inst.DB.Ping}, Metrics: figures})
+	health, err := web.HealthHandler(web.HealthOptions{
+		Ready:   map[string]web.Check{"database": inst.DB.Ping, "broker": answers(m.Addresses.MQTT)},
+		Metrics: figures,
+	})
 	if err != nil {
 		return nil, err
 	}
 
+	var serving atomic.Bool // while it is not, no launcher can be missed
 	m.parts = []part{
 		{"presence of workers", pools.Run},
 		{"queue", line.Run},
-		{"watch over attempts", leases.NewWatcher(func() bool { return true }).Run},
-		{"API", func(ctx context.Context) error { return web.Serve(ctx, listeners.http, public, s.TLS, log) }},
+		{"watch over attempts", leases.NewWatcher(serving.Load).Run},
+		{"API", func(ctx context.Context) error {
+			serving.Store(true)
+			defer serving.Store(false)
+			return web.Serve(ctx, listeners.http, public, s.TLS, log)
+		}},
 		{"health", func(ctx context.Context) error { return web.Serve(ctx, listeners.health, health, nil, log) }},
 	}
+	if err := hints.Start(ctx); err != nil {
+		return nil, err
+	}
+	m.onClose(hints.Close)
+	stop := events.Listen(hints.Follow)
+	m.onClose(func() error { stop(); return nil })
 	return m, m.Addresses.write(inst.Dir)
 }
-
-type deaf struct{}
-
-func (deaf) Live(string) bool    { return false }
-func (deaf) Hint(string, string) {}
-
-var _ http.Handler = (*graph.Server)(nil)
 
 func (m *Mothership) onClose(f func() error) { m.closed = append(m.closed, f) }
 
