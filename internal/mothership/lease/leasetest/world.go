@@ -218,7 +218,9 @@ func (w *World) Open() {
 	w.must(err)
 	composer, err := runs.NewComposer(runs.ComposerOptions{
 		Stacks: w.Stacks, Signer: ca, Blob: w.Blob, Origin: Origin, Account: "test",
-		State: w.State.ForJob, LogURLs: func(r *runs.Run, attempt int64, version int) ([]wire.LogURL, error) { return w.Logs.ForJob(r.ID, attempt, version) },
+		State: w.State.ForJob, LogURLs: func(r *runs.Run, attempt int64, version int) ([]wire.LogURL, error) {
+			return w.Logs.ForJob(r.ID, attempt, version)
+		},
 	})
 	w.must(err)
 	w.Lease, err = lease.New(lease.Options{
