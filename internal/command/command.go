@@ -48,7 +48,8 @@ type commands struct {
 	Pool struct {
 		Create poolCreate `cmd:"" help:"Make a worker pool from a signing request. Prints its token."`
 	} `cmd:"" help:"Worker pools."`
-	Version versionCommand `cmd:"" help:"Print the release."`
+	Quickstart quickstartCommand `cmd:"" help:"Plan and apply a small configuration on two private workers of this machine."`
+	Version    versionCommand    `cmd:"" help:"Print the release."`
 }
 
 // exit ends parsing early: help was printed.

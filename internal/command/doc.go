@@ -3,6 +3,7 @@
 //	server          the mothership itself
 //	apikey create   a key, made in the data directory
 //	pool create     a worker pool, made through the API
+//	quickstart      mothership, launchers and a whole run on this machine
 //	version
 //
 // What a script reads goes to standard output and is nothing but that: the token

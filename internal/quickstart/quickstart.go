@@ -3,7 +3,6 @@ package quickstart
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -190,16 +189,21 @@ func (s *session) fail(name string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		err = ErrInterrupted
 	}
-	s.say(Event{Step: name, State: Failed, Message: fault.Public(err).Error()})
-	if fault.As(err) == nil && !errors.Is(err, ErrInterrupted) {
-		err = fmt.Errorf("%s: %w", name, err)
+	f := fault.As(err)
+	if f == nil {
+		// Not one for people yet: the person here is the operator, who may see it.
+		f = fault.Wrap(err, fault.Internal, "step %s: %s", name, err)
 	}
-	return err
+	if f.Hint == "" {
+		f = f.WithHint("the logs are in %s", s.dir.path("logs"))
+	}
+	s.say(Event{Step: name, State: Failed, Message: f.Error()})
+	return f
 }
 
 // ErrInterrupted is returned when a person ended the quickstart before the run
 // had FINISHED.
-var ErrInterrupted error = fault.New(fault.Conflict, "the quickstart was interrupted before its run had FINISHED").
+var ErrInterrupted = fault.New(fault.Conflict, "the quickstart was interrupted before its run had FINISHED").
 	WithHint("start it again to go on")
 
 // say completes an event and passes it on. Steps follow one another, so there is

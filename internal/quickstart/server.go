@@ -46,8 +46,11 @@ func wantedAddresses(l layout) addresses {
 	return a
 }
 
-// hostOf returns host:port of an URL.
+// hostOf returns host:port of an URL, or of an endpoint that is just that.
 func hostOf(endpoint string) string {
+	if !strings.Contains(endpoint, "://") {
+		return endpoint
+	}
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return ""

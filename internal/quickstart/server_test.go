@@ -189,11 +189,28 @@ func TestStackSaysSealedStateAndTheToolAtHand(t *testing.T) {
 	}
 }
 
-func TestBackgroundFailureIsTheReasonOfTheStepItBroke(t *testing.T) {
+func TestFailureNamesTheStepAndTheLogs(t *testing.T) {
 	t.Parallel()
-	s, _ := newSession(t, story())
+	s, rec := newSession(t, story())
 	err := s.fail("plan", errors.New("read: connection refused"))
-	if err == nil || !strings.HasPrefix(err.Error(), "plan: ") {
-		t.Errorf("got %v, want the step named", err)
+	wantFault(t, err, "step plan: read: connection refused: the logs are in "+s.dir.path("logs"))
+	if said := rec.texts("plan"); said != err.Error()+"\n" {
+		t.Errorf("said %q, want the same as the error %q", said, err)
+	}
+}
+
+func TestTokenOfAnEarlierStartIsKeptWhereItsAddressesAreFree(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]string{
+		"http://127.0.0.1:1983": "127.0.0.1:1983", "tls://127.0.0.1:1984": "127.0.0.1:1984", "127.0.0.1:1984": "127.0.0.1:1984",
+	} {
+		if got := hostOf(endpoint); got != want || !isLoopback(got) {
+			t.Errorf("hostOf(%q) is %q, want the loopback address %q", endpoint, got, want)
+		}
+	}
+	for _, far := range []string{"example.com:443", "127.0.0.1:0", "127.0.0.1", ""} {
+		if isLoopback(far) {
+			t.Errorf("%q passes for a loopback address", far)
+		}
 	}
 }
