@@ -109,16 +109,18 @@ func TestASignedURLIsGoodForNothingElse(t *testing.T) {
 		method, target, body string
 		status               int
 	}{
-		"writing with a URL for reading":  {http.MethodPut, get, "x", http.StatusForbidden},
-		"reading with a URL for writing":  {http.MethodGet, put, "", http.StatusForbidden},
-		"deleting":                        {http.MethodDelete, put, "", http.StatusMethodNotAllowed},
-		"another key":                     {http.MethodGet, strings.Replace(get, "a/b", "a/c", 1), "", http.StatusForbidden},
-		"a key with an escape":            {http.MethodGet, strings.Replace(get, "a/b", "a%2Fb", 1), "", http.StatusForbidden},
-		"a later expiry":                  {http.MethodGet, with(get, "exp", "9999999999"), "", http.StatusForbidden},
-		"a larger limit":                  {http.MethodPut, with(put, "max", "1000"), "x", http.StatusForbidden},
-		"a durability that was not given": {http.MethodPut, with(put, "durable", "1"), "x", http.StatusForbidden},
-		"no signature":                    {http.MethodGet, with(get, "sig", ""), "", http.StatusForbidden},
-		"more than the limit":             {http.MethodPut, put, "eleven byte", http.StatusRequestEntityTooLarge},
+		"writing with a URL for reading": {http.MethodPut, get, "x", http.StatusForbidden},
+		// Without the method in its signature this would empty the object.
+		"writing nothing with a URL for reading": {http.MethodPut, with(get, "max", "0"), "", http.StatusForbidden},
+		"reading with a URL for writing":         {http.MethodGet, put, "", http.StatusForbidden},
+		"deleting":                               {http.MethodDelete, put, "", http.StatusMethodNotAllowed},
+		"another key":                            {http.MethodGet, strings.Replace(get, "a/b", "a/c", 1), "", http.StatusForbidden},
+		"a key with an escape":                   {http.MethodGet, strings.Replace(get, "a/b", "a%2Fb", 1), "", http.StatusForbidden},
+		"a later expiry":                         {http.MethodGet, with(get, "exp", "9999999999"), "", http.StatusForbidden},
+		"a larger limit":                         {http.MethodPut, with(put, "max", "1000"), "x", http.StatusForbidden},
+		"a durability that was not given":        {http.MethodPut, with(put, "durable", "1"), "x", http.StatusForbidden},
+		"no signature":                           {http.MethodGet, with(get, "sig", ""), "", http.StatusForbidden},
+		"more than the limit":                    {http.MethodPut, put, "eleven byte", http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -275,6 +275,10 @@ func TestAResetCutsAllRegistrationsOffAndARunningAttemptGoesOn(t *testing.T) {
 	if n := w.count(t, `SELECT COUNT(*) FROM worker WHERE gone_at IS NULL OR available_at IS NOT NULL`); n != 0 {
 		t.Error("the queue could still give it a run")
 	}
+	w.Seen(a.Worker)
+	if w.Online(a.Worker) {
+		t.Error("it still counts as present")
+	}
 	got, err := w.Authenticate(context.Background(), attempt.Text)
 	if err != nil || got.Attempt == nil || got.Attempt.Run != run || got.Attempt.Attempt != 1 || got.Session != 0 {
 		t.Errorf("the attempt's bearer: %+v, %v", got, err)
@@ -289,8 +293,8 @@ func TestAResetCutsAllRegistrationsOffAndARunningAttemptGoesOn(t *testing.T) {
 	if b := l2.register(t, w); b.Worker != a.Worker {
 		t.Errorf("worker %s became %s", a.Worker, b.Worker)
 	}
-	if _, err := w.Authenticate(context.Background(), a.Bearer); err == nil {
-		t.Error("the old bearer lives again")
+	if _, err := w.Authenticate(context.Background(), a.Bearer); code(err) != "unauthenticated.pool_reset" {
+		t.Errorf("the old bearer afterwards: %v", err)
 	}
 }
 
