@@ -31,7 +31,7 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 	t.mu.Lock()
 	stale := t.stale
 	t.mu.Unlock()
-	t.deliverRest(work)
+	t.runner.deliver(work, func(ref wire.AttemptRef) bool { return ref == t.ref })
 	if stale {
 		defer t.finish(w.dir)
 		return t.gone(work, w.rec.Container, "the container has ended")

@@ -122,7 +122,7 @@ func (r *Runner) StopAll(kill bool, reason string) {
 func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := newTask(r.o, a, cancel)
+	t := newTask(r, a, cancel)
 	r.mu.Lock()
 	if r.task != nil {
 		r.mu.Unlock()

@@ -22,6 +22,7 @@ var errStopped = errors.New("the run was stopped")
 
 // task is one held attempt.
 type task struct {
+	runner *Runner
 	o      Options
 	ref    wire.AttemptRef
 	log    *slog.Logger
@@ -55,9 +56,10 @@ type task struct {
 	owned sync.WaitGroup // goroutines
 }
 
-func newTask(o Options, a wire.Assignment, cancel context.CancelCauseFunc) *task {
+func newTask(r *Runner, a wire.Assignment, cancel context.CancelCauseFunc) *task {
+	o := r.o
 	t := &task{
-		o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}),
+		runner: r, o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}),
 		log:    o.Log.With("run", a.Run, "attempt", a.Attempt),
 		masker: mask.New(mask.Options{}),
 	}
@@ -307,7 +309,7 @@ func (t *task) reason(err error) string {
 // gone tells that the attempt's container is no more, and that nothing of it is
 // left to be delivered.
 func (t *task) gone(ctx context.Context, id, reason string) error {
-	delivered := t.deliverRest(ctx)
+	delivered := t.runner.deliver(ctx, func(ref wire.AttemptRef) bool { return ref == t.ref })
 	_, err := t.api.Gone(ctx, wire.GoneRequest{
 		Session: t.o.Session().Number, Container: id, Delivered: delivered, Reason: reason, Logs: t.ship.Pending(),
 	})

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
-	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
 	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
 	"github.com/spaceport-iac/spaceport/internal/launcher/state"
 	"github.com/spaceport-iac/spaceport/internal/run"
@@ -360,36 +359,4 @@ func (t *task) forget(id string) {
 	if err := t.o.Journal.Done(id); err != nil {
 		t.log.Error("a delivered state write cannot be forgotten", "err", err)
 	}
-}
-
-// deliverRest delivers what the journal still has of the attempt, and reports
-// whether nothing is left.
-func (t *task) deliverRest(ctx context.Context) bool {
-	entries, err := t.o.Journal.Entries()
-	if err != nil {
-		t.log.Error("the journal cannot be read", "err", err)
-		return false
-	}
-	delivered := true
-	for _, e := range entries {
-		if e.Ref == t.ref {
-			delivered = t.deliver(ctx, e) && delivered
-		}
-	}
-	return delivered
-}
-
-func (t *task) deliver(ctx context.Context, e journal.Entry) bool {
-	answer, err := state.Deliver(ctx, t.api, t.o.Journal, t.o.Key, e)
-	if err != nil {
-		t.log.Error("a kept state write cannot be delivered", "write", e.ID, "err", err)
-		return false
-	}
-	t.log.Info("a kept state write was delivered", "write", e.ID, "recovery", answer.Recovery)
-	if !answer.Recovery && e.Mode == wire.StateSealed {
-		if err := t.o.Marks.Advance(e.Stack, e.Sequence, seal.StatementDigest(e.Statement)); err != nil {
-			t.log.Error("a mark cannot be moved", "err", err)
-		}
-	}
-	return t.o.Journal.Done(e.ID) == nil
 }

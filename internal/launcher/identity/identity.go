@@ -147,6 +147,15 @@ func (id *Identity) Key() *ecdsa.PrivateKey {
 	return id.key
 }
 
+// KeyPEM returns the private key as PEM, for a TLS configuration.
+func (id *Identity) KeyPEM() []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(id.Key())
+	if err != nil {
+		return nil // a P-256 key can always be written
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // Fingerprint names the worker's public key.
 func (id *Identity) Fingerprint() (string, error) { return seal.FingerprintOf(id.Key().Public()) }
 

@@ -1,0 +1,105 @@
+package attempt
+
+import (
+	"context"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/client"
+	"github.com/spaceport-iac/spaceport/internal/launcher/state"
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/seal"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// Discard ends a container of an attempt that is not this worker's any more, and
+// removes what it has left. The mothership hears of it once the journal is
+// delivered: that may end a quarantine.
+func (r *Runner) Discard(ctx context.Context, rec *Record) {
+	log := r.o.Log.With("run", rec.Ref.Run, "attempt", rec.Ref.Attempt, "container", rec.Container)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := r.o.Backend.Remove(ctx, rec.Container); err != nil {
+		log.Error("a container cannot be removed", "err", err)
+		return
+	}
+	if rec.Step == Released {
+		delivered := r.deliver(ctx, func(ref wire.AttemptRef) bool { return ref == rec.Ref })
+		_, err := r.api(rec.Ref).Gone(ctx, wire.GoneRequest{
+			Session: r.o.Session().Number, Container: rec.Container, Delivered: delivered, Reason: "the container was found and ended after the attempt was over",
+		})
+		if err != nil {
+			log.Info("the mothership did not want to hear of a container's end", "err", err)
+		}
+	}
+	if err := rundir.Remove(r.o.RunsDir, rec.Container); err != nil {
+		log.Error("a run directory cannot be removed", "err", err)
+	}
+}
+
+// Sweep removes containers and run directories that no record names.
+func (r *Runner) Sweep(ctx context.Context, known map[string]bool) {
+	ids, err := r.o.Backend.List(ctx)
+	if err != nil {
+		r.o.Log.Error("the containers cannot be listed", "err", err)
+		return
+	}
+	dirs, err := rundir.List(r.o.RunsDir)
+	if err != nil {
+		r.o.Log.Error("the run directories cannot be listed", "err", err)
+	}
+	for _, id := range append(ids, dirs...) {
+		if known[id] {
+			continue
+		}
+		if err := r.o.Backend.Remove(ctx, id); err != nil {
+			r.o.Log.Error("a container cannot be removed", "container", id, "err", err)
+			continue
+		}
+		if err := rundir.Remove(r.o.RunsDir, id); err != nil {
+			r.o.Log.Error("a run directory cannot be removed", "container", id, "err", err)
+		}
+	}
+	if err := rundir.Sweep(r.o.RunsDir); err != nil {
+		r.o.Log.Error("a run directory cannot be removed", "err", err)
+	}
+}
+
+// DeliverOld delivers what the journal has of other attempts than the live one.
+func (r *Runner) DeliverOld(ctx context.Context, live wire.AttemptRef) {
+	r.deliver(ctx, func(ref wire.AttemptRef) bool { return ref != live })
+}
+
+func (r *Runner) api(ref wire.AttemptRef) *client.Attempt {
+	return r.o.Client.Attempt(client.AttemptOptions{
+		Ref: ref, Bearer: func() string { return r.o.Session().Bearer.Value() },
+		Refused: func(ctx context.Context) error { return r.o.Renew(ctx, r.o.Session().Number) },
+	})
+}
+
+func (r *Runner) deliver(ctx context.Context, wanted func(wire.AttemptRef) bool) bool {
+	entries, err := r.o.Journal.Entries()
+	if err != nil {
+		r.o.Log.Error("the journal cannot be read", "err", err)
+		return false
+	}
+	all := true
+	for _, e := range entries {
+		if !wanted(e.Ref) {
+			continue
+		}
+		answer, err := state.Deliver(ctx, r.api(e.Ref), r.o.Journal, r.o.Key, e)
+		if err != nil {
+			r.o.Log.Error("a kept state write cannot be delivered", "run", e.Ref.Run, "write", e.ID, "err", err)
+			all = false
+			continue
+		}
+		r.o.Log.Info("a kept state write was delivered", "run", e.Ref.Run, "write", e.ID, "recovery", answer.Recovery)
+		if !answer.Recovery && e.Mode == wire.StateSealed {
+			if err := r.o.Marks.Advance(e.Stack, e.Sequence, seal.StatementDigest(e.Statement)); err != nil {
+				r.o.Log.Error("a mark cannot be moved", "err", err)
+			}
+		}
+		all = r.o.Journal.Done(e.ID) == nil && all
+	}
+	return all
+}

@@ -1,0 +1,284 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/attempt"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+const (
+	firstRetry = 200 * time.Millisecond
+	busyRetry  = 10 * time.Second // longest pause between tries while a run is live
+	idleRetry  = 30 * time.Second
+	checkEvery = 10 * time.Second // of the backend's health, at most
+)
+
+// loop is the state of the orders loop.
+type loop struct {
+	*Launcher
+	found    map[wire.AttemptRef][]*attempt.Record // not looked at yet
+	swept    bool
+	done     chan error
+	running  bool
+	leaving  int // signals so far
+	last     wire.AttemptRef
+	drained  bool
+	unwell   string
+	checked  time.Time
+	retry    time.Duration
+	warned   bool
+	stopHint context.CancelFunc
+}
+
+// live registers and then follows orders until it is time to leave.
+func (l *Launcher) live(ctx context.Context) error {
+	if err := l.backend.Check(ctx); err != nil {
+		return err
+	}
+	// Signals are heard from the beginning: a launcher that cannot reach its
+	// mothership must be able to leave.
+	registering, stop := context.WithCancel(ctx)
+	registered := make(chan error, 1)
+	l.spawn(func() { registered <- l.register(registering, true) })
+	select {
+	case err := <-registered:
+		stop()
+		if code(err) == "conflict.session_superseded" {
+			l.o.Log.Warn("a copy of this data directory is in use elsewhere; this launcher makes a new key")
+			if err = l.id.Renew(); err == nil {
+				err = l.register(ctx, true)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	case <-l.o.Signals:
+		stop()
+		<-registered
+		return nil
+	}
+	lp := &loop{Launcher: l, found: l.found(), done: make(chan error, 1)}
+	lp.startListening(ctx)
+	defer func() { lp.stopHint() }()
+	l.spawn(func() { l.keepCertificate(ctx) })
+	l.o.Log.Info("ready", "backend", l.backend.Name(), "version", l.o.Version)
+	return lp.run(ctx)
+}
+
+func (l *loop) startListening(ctx context.Context) {
+	if l.stopHint != nil {
+		l.stopHint()
+	}
+	hctx, cancel := context.WithCancel(ctx)
+	l.stopHint = cancel
+	l.spawn(func() { l.listen(hctx) })
+}
+
+func (l *loop) run(ctx context.Context) error {
+	for {
+		wait, leave, err := l.ask(ctx)
+		if leave || err != nil {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if l.running {
+				<-l.done
+			}
+			return ctx.Err()
+		case <-timer.C:
+		case <-l.look:
+		case err := <-l.done:
+			l.running = false
+			if err != nil && ctx.Err() == nil {
+				l.o.Log.Error("the attempt ended with an error", "err", err)
+			}
+		case <-l.o.Signals:
+			l.leaving++
+			l.o.Log.Info("the launcher is to leave", "busy", l.running, "signals", l.leaving)
+			if l.leaving > 1 {
+				l.runner.StopAll(l.leaving > 2, "the launcher was told to stop")
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// ask asks for orders and carries them out. It returns when to ask again, or that
+// the launcher is to leave.
+func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err error) {
+	// Whoever leaves idle says so once and goes; it need not be answered.
+	s := l.present()
+	req := wire.OrdersRequest{Session: s.Number, Hints: l.hinted(), Busy: l.runner.Busy(), Leaving: l.leaving > 0, Unwell: l.health(ctx)}
+	orders, err := l.api.Orders(ctx, s.Bearer, req)
+	if err != nil {
+		return l.trouble(ctx, err)
+	}
+	if l.warned {
+		l.o.Log.Info("the mothership answers again")
+	}
+	l.warned, l.retry = false, firstRetry
+	s.Bearer.Set(orders.Bearer, orders.BearerFor, l.o.Now())
+	if orders.Drain != l.drained {
+		l.drained = orders.Drain
+		l.o.Log.Info("drain changed", "drained", l.drained)
+	}
+	if orders.Stop != nil {
+		l.runner.Stop(*orders.Stop)
+	}
+	a := orders.Assignment
+	if !l.swept {
+		l.swept = true
+		l.sweep(ctx, a)
+	}
+	if !l.running && a != nil && a.AttemptRef != l.last {
+		l.start(ctx, *a)
+		return time.Duration(orders.AskAgainMs) * time.Millisecond, false, nil
+	}
+	if !l.running && (l.leaving > 0 || orders.Cycle) {
+		l.leave(s)
+		return 0, true, nil
+	}
+	wait = time.Duration(orders.AskAgainMs) * time.Millisecond
+	// The bearer must not run out while nobody asks.
+	if left := s.Bearer.Left(l.o.Now()) * 8 / 10; left > 0 {
+		wait = min(wait, left)
+	}
+	wait = max(wait, 10*time.Millisecond)
+	return wait - wait/10 + rand.N(wait/5+1), false, nil
+}
+
+// trouble decides what an answer that is none means.
+func (l *loop) trouble(ctx context.Context, err error) (time.Duration, bool, error) {
+	if ctx.Err() != nil {
+		return time.Hour, false, nil
+	}
+	s := l.present()
+	switch {
+	case l.leaving > 0 && !l.running:
+		l.o.Log.Warn("the launcher leaves without having told the mothership", "err", err)
+		return 0, true, nil
+	case fault.Is(err, fault.Unauthenticated):
+		if err := l.renew(ctx, s.Number); err != nil {
+			return l.unregistered(ctx, err)
+		}
+		return 0, false, nil
+	case fault.Is(err, fault.Stale), code(err) == "conflict.session_superseded":
+		return l.unregistered(ctx, err)
+	}
+	if !l.warned {
+		l.warned = true
+		l.o.Log.Warn("the mothership does not answer; the launcher goes on asking", "err", err)
+	}
+	limit := idleRetry
+	if l.running {
+		limit = busyRetry
+	}
+	l.retry = min(max(2*l.retry, firstRetry), limit)
+	return l.retry/2 + rand.N(l.retry/2+1), false, nil
+}
+
+// unregistered is a session that the mothership does not want any more. One that
+// was superseded makes a new key once idle: its data directory was copied.
+func (l *loop) unregistered(ctx context.Context, err error) (time.Duration, bool, error) {
+	superseded := fault.Is(err, fault.Stale) || code(err) == "conflict.session_superseded"
+	switch {
+	case ctx.Err() != nil:
+		return time.Hour, false, nil
+	case !superseded && l.running:
+		l.o.Log.Error("the worker cannot register; the present run goes on", "err", err)
+		return busyRetry, false, nil
+	case !superseded:
+		return 0, true, err
+	case l.running:
+		l.o.Log.Error("a newer session of this worker is in use elsewhere; the present run goes on", "err", err)
+		return busyRetry, false, nil
+	}
+	l.o.Log.Warn("a newer session of this worker is in use elsewhere; this launcher makes a new key", "err", err)
+	if err := l.id.Renew(); err != nil {
+		return 0, true, err
+	}
+	if err := l.register(ctx, true); err != nil {
+		return 0, true, err
+	}
+	l.startListening(ctx)
+	return 0, false, nil
+}
+
+// health says why no run can be taken, or "".
+func (l *loop) health(ctx context.Context) string {
+	if l.running || l.o.Now().Sub(l.checked) < checkEvery {
+		return l.unwell
+	}
+	l.checked = l.o.Now()
+	cctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	before := l.unwell
+	l.unwell = ""
+	if err := l.backend.Check(cctx); err != nil {
+		l.unwell = fault.Public(err).Error()
+	}
+	if l.unwell != before {
+		l.o.Log.Warn("the health of the container backend changed", "unwell", l.unwell)
+	}
+	return l.unwell
+}
+
+// start leads an attempt in the background.
+func (l *loop) start(ctx context.Context, a wire.Assignment) {
+	found := l.found[a.AttemptRef]
+	delete(l.found, a.AttemptRef)
+	l.running, l.last = true, a.AttemptRef
+	l.spawn(func() {
+		err := l.runner.Run(ctx, a, found)
+		if fault.Is(err, fault.Stale) || errors.Is(err, context.Canceled) {
+			l.o.Log.Info("the attempt is not this worker's any more", "run", a.Run, "attempt", a.Attempt, "err", err)
+			err = nil
+		}
+		l.done <- err
+	})
+}
+
+// sweep ends what launchers before have left and what is no longer wanted, and
+// delivers what they kept.
+func (l *loop) sweep(ctx context.Context, a *wire.Assignment) {
+	for ref, records := range l.found {
+		if a != nil && a.AttemptRef == ref {
+			continue
+		}
+		delete(l.found, ref)
+		for _, rec := range records {
+			l.o.Log.Warn("a container that is no longer wanted is ended", "run", ref.Run, "attempt", ref.Attempt, "container", rec.Container)
+			l.runner.Discard(ctx, rec)
+		}
+	}
+	known := map[string]bool{}
+	for _, records := range l.found {
+		for _, rec := range records {
+			known[rec.Container] = true
+		}
+	}
+	l.runner.Sweep(ctx, known)
+	var live wire.AttemptRef
+	if a != nil {
+		live = a.AttemptRef
+	}
+	l.spawn(func() { l.runner.DeliverOld(ctx, live) })
+}
+
+// leave deregisters. A mothership that does not hear it notices by itself.
+func (l *loop) leave(s attempt.Session) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := l.api.Deregister(ctx, s.Bearer, s.Number); err != nil {
+		l.o.Log.Warn("the launcher leaves without having told the mothership", "err", err)
+	}
+	l.o.Log.Info("the launcher has left")
+}
