@@ -242,5 +242,5 @@ func (c *Changes) describe() string {
 	if c == nil {
 		return "the plan's changes"
 	}
-	return fmt.Sprintf("%d to add, %d to change, %d to delete", c.Added, c.Changed, c.Deleted)
+	return fmt.Sprintf("%d to add, %d to change, %d to delete (outputs counted)", c.Added, c.Changed, c.Deleted)
 }

@@ -134,8 +134,8 @@ func Run(ctx context.Context, o Options) error {
 	return s.stay(ctx)
 }
 
-// step is one thing to do. do returns what to say at its end, or "" to say
-// nothing.
+// step is one thing to do. do returns what to say at its end, or "" if there was
+// nothing to do.
 type step struct {
 	name, doing string
 	do          func(context.Context) (string, map[string]any, error)
@@ -178,9 +178,11 @@ func (s *session) step(ctx context.Context, st step) error {
 		}
 		return s.fail(st.name, err)
 	}
-	if message != "" {
-		s.say(Event{Step: st.name, State: Finish, Message: message, Took: s.opts.Now().Sub(from), Data: data})
+	if message == "" {
+		s.say(Event{Step: st.name, State: Skipped, Message: "nothing to do"})
+		return nil
 	}
+	s.say(Event{Step: st.name, State: Finish, Message: message, Took: s.opts.Now().Sub(from), Data: data})
 	return nil
 }
 

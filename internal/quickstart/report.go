@@ -17,6 +17,7 @@ const (
 	Note    = "note"
 	Waiting = "waiting"
 	Failed  = "failed"
+	Skipped = "skipped" // nothing had to be done
 )
 
 // Steps whose events are not the progress of a step of ours.
@@ -63,7 +64,8 @@ type TextReporter struct {
 	terminal bool
 
 	mu      sync.Mutex
-	pending bool // a line without its end stands on the terminal
+	pending bool // a line that is to be written over stands on the terminal
+	asked   bool // a question stands at the end of the output
 }
 
 // NewTextReporter returns a reporter that writes to w. On a terminal a step
@@ -88,10 +90,15 @@ func (r *TextReporter) Report(e Event) {
 			r.pending = true
 		}
 	case e.State == Finish:
-		r.line(fmt.Sprintf("✓ %-12s %s", e.Step, e.Message) + elapsed(e.Took))
+		// Further lines stand below the first one's text.
+		message := strings.ReplaceAll(e.Message, "\n", fmt.Sprintf("\n%15s", ""))
+		r.line(fmt.Sprintf("✓ %-12s %s", e.Step, message) + elapsed(e.Took))
+	case e.State == Skipped:
+		r.clear()
 	case e.State == Waiting:
 		r.clear()
 		_, _ = fmt.Fprintf(r.w, "? %s ", e.Message)
+		r.asked = true
 	case e.State == Failed:
 		r.line("✗ " + e.Step + " failed")
 	default:
@@ -109,6 +116,11 @@ func (r *TextReporter) Report(e Event) {
 }
 
 func (r *TextReporter) clear() {
+	if r.asked && !r.terminal {
+		// On a terminal the person's own Enter has ended the line.
+		_, _ = io.WriteString(r.w, "\n")
+	}
+	r.asked = false
 	if r.pending {
 		_, _ = io.WriteString(r.w, "\r\x1b[K")
 		r.pending = false

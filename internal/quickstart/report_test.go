@@ -48,8 +48,11 @@ func TestTextShowsStepsPhasesAndLog(t *testing.T) {
 	r.Report(Event{Step: "pool", State: Finish, Message: "made", Took: 1200 * time.Millisecond})
 	r.Report(Event{Step: StepPhase, State: "PLANNING", Message: "on worker W", ElapsedMs: 3400})
 	r.Report(Event{Step: StepLog, State: "PLANNING", Message: "Plan: 2 to add"})
+	r.Report(Event{Step: "confirm", State: Waiting, Message: "Apply?"})
 	r.Report(Event{Step: "backend", State: Note, Message: "no engine"})
-	want := "✓ pool         made  (1.2s)\n▸ PLANNING        on worker W  (3.4s)\n  │ Plan: 2 to add\n! no engine\n"
+	r.Report(Event{Step: "outputs", State: Finish, Message: "a = 1\nb = 2"})
+	r.Report(Event{Step: "drain", State: Skipped, Message: "nothing to do"})
+	want := "✓ pool         made  (1.2s)\n▸ PLANNING        on worker W  (3.4s)\n  │ Plan: 2 to add\n? Apply? \n! no engine\n✓ outputs      a = 1\n               b = 2  (0.0s)\n"
 	if b.String() != want {
 		t.Errorf("wrote\n%s\nwant\n%s", b.String(), want)
 	}

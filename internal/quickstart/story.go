@@ -186,7 +186,7 @@ func (s *session) showOutputs(ctx context.Context) (string, map[string]any, erro
 	if len(shown) == 0 {
 		return "the stack has none", data, nil
 	}
-	return strings.Join(shown, "\n               "), data, nil
+	return strings.Join(shown, "\n"), data, nil
 }
 
 // finish says that the run has FINISHED and how to go on from here.
