@@ -165,7 +165,8 @@ func (t *task) spawn(f func()) {
 
 // note looks for the answer that says that the attempt is not ours any more.
 func (t *task) note(err error) {
-	if !fault.Is(err, fault.Stale) {
+	// A stale session is another matter: attempts belong to the worker.
+	if f := fault.As(err); f == nil || f.Kind != fault.Stale || f.Code == "stale.session" {
 		return
 	}
 	t.mu.Lock()
