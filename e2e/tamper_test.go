@@ -69,7 +69,7 @@ func TestAlteredSealedWorkIsRefused(t *testing.T) {
 		if err := os.Truncate(path, info.Size()/2); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, stack, id, "size")
+		refused(t, stack, id, "bytes")
 	})
 	t.Run("a workspace with one byte changed", func(t *testing.T) {
 		stack, id := park(t, "Changed")
