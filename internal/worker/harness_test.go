@@ -26,6 +26,13 @@ func TestMain(m *testing.M) {
 		if os.Args[2] == "env-dump" {
 			os.Exit(EnvDump(os.Args[3]))
 		}
+		if os.Args[2] == "wrap" {
+			// A wrapper around a tool, that dies of an interrupt without waiting.
+			c := exec.Command(os.Args[3], os.Args[4:]...)
+			c.Stdout, c.Stderr = os.Stdout, os.Stderr
+			_ = c.Run()
+			os.Exit(0)
+		}
 		limit, _ := time.ParseDuration(os.Getenv("TEST_RELEASE_LIMIT"))
 		os.Exit(Main(context.Background(), Options{Dir: os.Args[2], ReleaseLimit: limit}))
 	}
@@ -329,3 +336,6 @@ func setupCustom(t *testing.T, change map[string]string, phases ...run.Phase) *b
 	}
 	return b
 }
+
+// openInside opens the worker's side of a box without a worker.
+func openInside(b *box) (*rundir.Inside, error) { return rundir.OpenInside(b.dir.Path()) }

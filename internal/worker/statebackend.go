@@ -163,7 +163,8 @@ func (b *stateBackend) lock(w http.ResponseWriter, r *http.Request, body []byte)
 	a, answer, err := b.ask(r.Context(), wire.Request{Op: op, Lock: info.ID}, body)
 	if err == nil && a.Status == http.StatusLocked && len(answer) == 0 {
 		// The tool reads the holder from the answer, and fails strangely without.
-		answer, _ = json.Marshal(map[string]string{"ID": "unknown", "Info": a.Message, "Who": a.Message})
+		// The id is all that it shows of it.
+		answer, _ = json.Marshal(map[string]string{"ID": a.Message, "Info": a.Message})
 	}
 	b.reply(w, done, a, answer, err)
 }

@@ -168,7 +168,7 @@ func TestALockThatIsHeldIsShownWithItsHolder(t *testing.T) {
 	b := setupTerraform(t, map[string]string{"main.tf": configuration}, s, run.PhaseInit, run.PhasePlan)
 	want(t, b.run(), wire.ResultFailed, 1, "terraform plan ended with exit code 1")
 	b.wantLog("the state was not locked: held by run 7")
-	b.wantLog("Error acquiring the state lock")
+	b.wantLog("Error acquiring the state lock", "already locked: ID=held by run 7")
 }
 
 func TestAStateThatIsRefusedIsCollected(t *testing.T) {
