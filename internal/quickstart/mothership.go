@@ -3,6 +3,7 @@ package quickstart
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/spaceport-iac/spaceport/internal/run"
 )
@@ -67,6 +68,11 @@ type liveRun struct {
 	State   run.State
 	Changes *Changes // nil before the plan
 	History []Transition
+}
+
+// was reports whether the run has been in a state.
+func (r *liveRun) was(state run.State) bool {
+	return slices.ContainsFunc(r.History, func(t Transition) bool { return t.State == state })
 }
 
 // Changes is what the plan found.

@@ -36,10 +36,10 @@ func (s *session) plan(ctx context.Context) (string, map[string]any, error) {
 		return "", nil, err
 	}
 	s.run = r
-	if r.State == run.Finished {
+	if r.State == run.Finished && !r.was(run.Applying) {
 		return "no changes: everything is as the configuration says, so there is nothing to confirm or apply", s.places(), nil
 	}
-	if r.State.Terminal() {
+	if r.State.Terminal() && r.State != run.Finished {
 		return "", nil, unfinished(r)
 	}
 	s.planner = s.follower.worker(run.Planning, run.Initializing)
@@ -147,7 +147,7 @@ func (s *session) askWhileUnconfirmed(ctx context.Context, question string) (yes
 
 // apply follows the run to its end and checks what all this was about.
 func (s *session) apply(ctx context.Context) (string, map[string]any, error) {
-	if s.run.State.Terminal() {
+	if s.run.State == run.Finished && !s.run.was(run.Applying) {
 		return "", nil, nil
 	}
 	r, err := s.follower.until(ctx, run.State.Terminal)

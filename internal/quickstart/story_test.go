@@ -104,6 +104,20 @@ func TestRunLeftByAnInterruptedQuickstartIsTakenUpAgain(t *testing.T) {
 	}
 }
 
+func TestRunThatWasLeftApplyingIsToldAsAppliedNotAsUnchanged(t *testing.T) {
+	t.Parallel()
+	api := story()
+	// It ends before the first look at it.
+	api.live, api.at, api.confirmed = true, len(api.script), true
+	s, rec := newSession(t, api)
+	if err := tell(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(rec.texts("plan"), "no changes") || !strings.Contains(rec.texts("apply"), "launcher-2") {
+		t.Errorf("plan said %q and apply %q, want an apply by launcher-2", rec.texts("plan"), rec.texts("apply"))
+	}
+}
+
 func TestSameWorkerForPlanAndApplyIsAnError(t *testing.T) {
 	t.Parallel()
 	api := story()
