@@ -132,13 +132,15 @@ func invalid(sentence string) *gqlerror.Error {
 }
 
 func write(w http.ResponseWriter, status int, response *graphql.Response) {
-	body, err := json.Marshal(response)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // logs are full of what would be escaped
+	if err := encoder.Encode(response); err != nil {
 		http.Error(w, "the answer could not be encoded", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store") // tokens are in some answers
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client may have gone: nobody is left to tell
+	_, _ = w.Write(body.Bytes()) // the client may have gone: nobody is left to tell
 }
