@@ -102,8 +102,10 @@ func (s *Service) Create(ctx context.Context, in Input) (Created, error) {
 	secret := base64.RawURLEncoding.EncodeToString(raw)
 	hash := sha256.Sum256([]byte(secret))
 	p, _ := access.From(ctx)
-	k := Key{ID: s.o.NewID(), Name: in.Name, Admin: in.Admin, Space: in.Space, Role: in.Role,
-		Creator: p.Actor(), CreatedAt: s.o.Now().Truncate(time.Microsecond)}
+	k := Key{
+		ID: s.o.NewID(), Name: in.Name, Admin: in.Admin, Space: in.Space, Role: in.Role,
+		Creator: p.Actor(), CreatedAt: s.o.Now().Truncate(time.Microsecond),
+	}
 	err := s.o.DB.Write(ctx, func(tx *db.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, name, secret_hash, admin, space, role, creator, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
@@ -112,7 +114,8 @@ func (s *Service) Create(ctx context.Context, in Input) (Created, error) {
 			return fmt.Errorf("store API key: %w", err)
 		}
 		return s.o.Audit.Record(ctx, tx, access.APIKeyCreate, k.ID, k.Space, map[string]string{
-			"name": k.Name, "admin": fmt.Sprint(k.Admin), "role": string(k.Role)})
+			"name": k.Name, "admin": fmt.Sprint(k.Admin), "role": string(k.Role),
+		})
 	})
 	if err != nil {
 		return Created{}, err

@@ -53,8 +53,10 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{origin: o.Origin, now: o.Now,
-		session: material[rowSession], bearer: material[rowBearer], url: material[rowURL]}
+	a := &Authority{
+		origin: o.Origin, now: o.Now,
+		session: material[rowSession], bearer: material[rowBearer], url: material[rowURL],
+	}
 	if a.root, err = ecKey(material[rowRootKey]); err != nil {
 		return nil, fmt.Errorf("read root key: %w", err)
 	}

@@ -32,8 +32,10 @@ func setup(t *testing.T) *world {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	var err error
-	w.store, err = blob.NewLocal(blob.Options{Dir: w.dir, Key: make([]byte, 32), BaseURL: server.URL,
-		Now: func() time.Time { return time.Unix(w.now.Load(), 0) }})
+	w.store, err = blob.NewLocal(blob.Options{
+		Dir: w.dir, Key: make([]byte, 32), BaseURL: server.URL,
+		Now: func() time.Time { return time.Unix(w.now.Load(), 0) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,8 +74,10 @@ func (s *Service) Create(ctx context.Context, in Input) (Pool, error) {
 		return Pool{}, err
 	}
 	now := s.stamp()
-	p := Pool{ID: s.o.NewID(), Name: in.Name, Description: in.Description, Space: in.Space, Labels: in.Labels,
-		DriftLimit: in.DriftLimit, Epoch: 1, CreatedAt: now, UpdatedAt: now}
+	p := Pool{
+		ID: s.o.NewID(), Name: in.Name, Description: in.Description, Space: in.Space, Labels: in.Labels,
+		DriftLimit: in.DriftLimit, Epoch: 1, CreatedAt: now, UpdatedAt: now,
+	}
 	made, err := s.issue(ctx, csr, p.ID, p.Epoch)
 	if err != nil {
 		return Pool{}, err

@@ -104,8 +104,10 @@ func (s *Service) SetConfig(ctx context.Context, ref string, in ConfigInput) (Co
 		return ConfigElement{}, invalid("config_description", "a description has at most %d bytes", maxDescription)
 	}
 	sum := sha256.Sum256([]byte(in.Value))
-	e := ConfigElement{ID: in.ID, Type: in.Type, WriteOnly: in.WriteOnly, Checksum: hex.EncodeToString(sum[:]),
-		Description: in.Description, CreatedAt: s.stamp()}
+	e := ConfigElement{
+		ID: in.ID, Type: in.Type, WriteOnly: in.WriteOnly, Checksum: hex.EncodeToString(sum[:]),
+		Description: in.Description, CreatedAt: s.stamp(),
+	}
 	if !in.WriteOnly {
 		e.Value = &in.Value
 	}

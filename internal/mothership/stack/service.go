@@ -110,8 +110,10 @@ func (s *Service) Create(ctx context.Context, in Input) (Stack, error) {
 		return Stack{}, err
 	}
 	now := s.stamp()
-	st := Stack{ID: s.o.NewID(), Name: in.Name, Space: in.Space, Pool: in.Pool, Settings: in.Settings,
-		StateMode: in.StateMode, State: StateNone, CreatedAt: now, UpdatedAt: now}
+	st := Stack{
+		ID: s.o.NewID(), Name: in.Name, Space: in.Space, Pool: in.Pool, Settings: in.Settings,
+		StateMode: in.StateMode, State: StateNone, CreatedAt: now, UpdatedAt: now,
+	}
 	settings, err := json.Marshal(st.Settings)
 	if err != nil {
 		return Stack{}, fmt.Errorf("encode settings: %w", err)
