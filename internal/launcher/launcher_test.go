@@ -113,7 +113,7 @@ func (w *world) start(data string) *running {
 		w.t.Fatal(err)
 	}
 	settings, _, err := setting.Parse(setting.Input{
-		Args: []string{"--data", data, "--backend", "process", "--allow-file-source", "--log-level", "debug"},
+		Args:    []string{"--data", data, "--backend", "process", "--allow-file-source", "--log-level", "debug"},
 		Environ: append([]string{"SPACELIFT_TOKEN=" + w.Token.Encode(), "SPACELIFT_POOL_PRIVATE_KEY=" + w.KeyB64}, w.env...), ReadFile: os.ReadFile,
 	})
 	if err != nil {

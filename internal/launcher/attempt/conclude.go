@@ -192,9 +192,9 @@ func (t *task) next(ctx, work context.Context, w *watcher, o wire.Outcome, d wir
 	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: t.o.Session(), nonce: o.Nonce, ref: t.ref, class: run.Write}, *d.Job)
 	if err != nil {
 		t.finish(w.dir)
-		return t.refuse(work, run.Write, err)
+		return t.refuse(work, run.Write, o.NextContainer, err)
 	}
-	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, previous: w.dir, prevRec: w.rec})
+	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, recorded: true, previous: w.dir, prevRec: w.rec})
 }
 
 // park seals the workspace and has it stored.

@@ -16,8 +16,10 @@ import (
 type begun struct {
 	job   *wire.Job
 	id    string               // of the container
-	start *wire.StartingAnswer // its recorded start, if that has happened
-	again bool                 // another launcher may have begun it before
+	start *wire.StartingAnswer // its recorded start, if it came with the job
+	// recorded: the mothership knows the container by its id already.
+	recorded bool
+	again    bool // another launcher may have begun it before
 	// previous is the container before in the same workspace, if any.
 	previous *rundir.Dir
 	prevRec  *Record
@@ -51,7 +53,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 		if previous != nil {
 			defer t.discard(previous)
 		}
-		return t.unprepared(work, job, err)
+		return t.unprepared(work, b, err)
 	}
 	if previous != nil {
 		t.discard(previous)
@@ -59,7 +61,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	t.hold(p.dir, p.rec)
 	err = errStopped
 	if t.order() == nil {
-		err = t.release(ctx, work, p, start)
+		err = t.release(ctx, work, p, &b)
 	}
 	stopStandby()
 	if err != nil {
@@ -71,7 +73,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 		if fault.Is(err, fault.Stale) {
 			return nil
 		}
-		return t.unprepared(work, job, err)
+		return t.unprepared(work, b, err)
 	}
 	return t.watched(ctx, work, logNote{})
 }
@@ -109,8 +111,11 @@ func (t *task) beginLog(ctx context.Context, version int, urls []wire.LogURL, ag
 }
 
 // unprepared tells why a job did not come to its container.
-func (t *task) unprepared(work context.Context, job *wire.Job, why error) error {
-	o := wire.Outcome{Class: job.Class, Result: wire.ResultFailed, ExitCode: -1}
+func (t *task) unprepared(work context.Context, b begun, why error) error {
+	o := wire.Outcome{Class: b.job.Class, Result: wire.ResultFailed, ExitCode: -1}
+	if b.recorded {
+		o.Container = b.id
+	}
 	stopping := t.order()
 	var no refusal
 	switch {
@@ -136,7 +141,8 @@ func isStopped(err error) bool {
 }
 
 // release has the start recorded and then, and only then, hands out the job.
-func (t *task) release(ctx, work context.Context, p *prepared, start *wire.StartingAnswer) error {
+func (t *task) release(ctx, work context.Context, p *prepared, b *begun) error {
+	start := b.start
 	first := p.worker.Phases[0].Phase
 	sent := t.o.Clock()
 	if start == nil {
@@ -153,7 +159,7 @@ func (t *task) release(ctx, work context.Context, p *prepared, start *wire.Start
 			return err
 		}
 		t.ship.Settle(logs)
-		start = &answer
+		start, b.recorded = &answer, true
 		if err := t.beginLog(ctx, start.StateVersion, start.URLs, false); err != nil && !errors.Is(err, context.Canceled) {
 			return err
 		}

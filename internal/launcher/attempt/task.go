@@ -148,13 +148,13 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 	t.log.Info("attempt accepted", "class", a.Class)
 	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: s, nonce: nonce, ref: t.ref, class: a.Class}, answer)
 	if err != nil {
-		return t.refuse(work, a.Class, err)
+		return t.refuse(work, a.Class, a.Container, err)
 	}
 	id := a.Container
 	if id == "" {
 		id = t.o.NewID()
 	}
-	return t.live(ctx, work, begun{job: job, id: id, again: a.Accepted, previous: previous, prevRec: prevRec})
+	return t.live(ctx, work, begun{job: job, id: id, again: a.Accepted, recorded: a.Container != "", previous: previous, prevRec: prevRec})
 }
 
 // spawn runs a goroutine that the task waits for.
@@ -292,10 +292,11 @@ func (t *task) step(rec *Record) Step {
 	return rec.Step
 }
 
-// refuse tells that the job will not be run, and why.
-func (t *task) refuse(ctx context.Context, class run.Class, why error) error {
+// refuse tells that the job will not be run, and why. id is that of the container
+// whose start is recorded already, or "".
+func (t *task) refuse(ctx context.Context, class run.Class, id string, why error) error {
 	t.log.Warn("the job is refused", "err", why)
-	_, err := t.tell(ctx, wire.Outcome{Class: class, Result: wire.ResultRefused, ExitCode: -1, Reason: t.reason(why)})
+	_, err := t.tell(ctx, wire.Outcome{Container: id, Class: class, Result: wire.ResultRefused, ExitCode: -1, Reason: t.reason(why)})
 	return err
 }
 

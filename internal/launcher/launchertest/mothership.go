@@ -231,3 +231,6 @@ func (m *Mothership) Objects() map[string][]byte { return m.objects }
 
 // Workers returns the registered workers.
 func (m *Mothership) Workers() map[string]*Worker { return m.workers }
+
+// Runs returns all runs, in order.
+func (m *Mothership) Runs() []*Run { return m.runs }
