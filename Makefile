@@ -22,15 +22,15 @@ quickstart: build ## plan and apply a real configuration on two private workers 
 
 .PHONY: test
 test: ## unit, component and core end-to-end tests; installs and starts what they need
-	scripts/test.sh format vet unit engine tool e2e
+	scripts/test.sh format vet fresh unit engine tool e2e
 
 .PHONY: test-all
 test-all: ## everything that test runs, and the long suites
-	scripts/test.sh format vet lint unit race engine tool e2e long
+	scripts/test.sh format vet fresh lint unit race engine tool e2e long
 
 .PHONY: check
 check: ## what to run before every commit: format, vet, lint, unit tests
-	scripts/test.sh format vet lint unit
+	scripts/test.sh format vet fresh lint unit
 
 .PHONY: bench
 bench: build ## measure dispatch, throughput, sealing and masking; see docs/benchmarks.md

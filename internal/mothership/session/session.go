@@ -96,6 +96,7 @@ func (s *Service) Issue(p access.Principal, validFor time.Duration) (Token, erro
 	until := now.Add(validFor)
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    "api-key", // some clients check it
 			Subject:   p.ID,
 			Audience:  jwt.ClaimStrings{s.o.Audience},
 			IssuedAt:  jwt.NewNumericDate(now),
