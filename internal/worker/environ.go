@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -33,8 +35,10 @@ func newEnviron(image []string, job *wire.WorkerJob, own map[string]string, tool
 	if e.start["PATH"] == "" {
 		e.start["PATH"] = defaultPath
 	}
-	if h := e.start["HOME"]; h == "" || h == "/" {
-		e.start["HOME"] = home // uid without a passwd entry
+	// A user without a passwd entry has none, and one that the image did not expect
+	// may have somebody else's.
+	if h := e.start["HOME"]; h == "" || h == "/" || unix.Access(h, unix.W_OK) != nil {
+		e.start["HOME"] = home
 	}
 	for _, v := range job.Environment {
 		e.start[v.Name] = v.Value

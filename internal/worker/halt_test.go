@@ -33,6 +33,18 @@ func TestAStopInterruptsTheToolOnce(t *testing.T) {
 	b.wantNoLog("interrupt 2", "\nthe-after-hook")
 }
 
+func TestAStopBeforeTheBeginningIsObeyed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.write("prepared", "")
+	b.job.Command = "sleep 60"
+	_ = b.dir.Stop(false, "changed my mind")
+	r := b.run()
+	if r.Result != wire.ResultStopped || r.Reason != "changed my mind" {
+		t.Errorf("result %+v", r)
+	}
+}
+
 func TestAToolThatOutlivesItsWrapperHasItsGrace(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
@@ -56,7 +68,7 @@ func TestAToolThatNobodyHearsCanBeStopped(t *testing.T) {
 	b.job.UnackedLogBytes = 100_000
 	b.job.Command = "trap 'echo unlocked; exit 9' INT; i=0; while :; do i=$((i+1)); echo line $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done"
 	b.job.GraceMs = 600_000
-	r := b.meanwhile("line 1500 ", func() { _ = b.dir.Stop(false, "enough") })
+	r := b.meanwhile("line 300 ", func() { _ = b.dir.Stop(false, "enough") })
 	want(t, r, wire.ResultStopped, 9, "enough")
 }
 
@@ -136,10 +148,12 @@ func TestTheFenceEndsWhatRuns(t *testing.T) {
 	b := setup(t, nil)
 	b.write("tool.sh", tool)
 	b.job.Command = "sh tool.sh"
-	b.job.FenceMs = 300
+	b.job.FenceMs = 1000
 	b.job.AfterRun = []string{"echo after-run-ran"}
-	r := b.run()
-	if r.Result != wire.ResultFenced || !strings.Contains(r.Reason, "300ms") {
+	b.start()
+	b.beatUntil("locked\n")
+	r := b.wait()
+	if r.Result != wire.ResultFenced || !strings.Contains(r.Reason, "for 1s") {
 		t.Errorf("result %s: %s", r.Result, r.Reason)
 	}
 	b.wantLog("interrupt 1\n", "unlocked\n")

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 // box is a run's directory with a worker that runs in it, seen from the launcher.
 type box struct {
-	t   *testing.T
+	t   testing.TB
 	dir *rundir.Dir
 	job wire.WorkerJob
 	cmd *exec.Cmd
@@ -59,7 +59,7 @@ type box struct {
 const boxID = "01JZ0000000000000000000000"
 
 // setup makes a directory with an empty repository and a job that a test changes.
-func setup(t *testing.T, files map[string]string) *box {
+func setup(t testing.TB, files map[string]string) *box {
 	t.Helper()
 	dir, err := rundir.Create(t.TempDir(), boxID, rundir.Options{UID: os.Getuid(), GID: os.Getgid()})
 	if err != nil {
@@ -263,6 +263,23 @@ func (b *box) meanwhile(text string, do func()) *wire.RunResult {
 	})
 	defer wg.Wait()
 	return b.wait()
+}
+
+// beatUntil lets the lease go on, beside wait, until the log has a text.
+func (b *box) beatUntil(text string) {
+	go func() {
+		w := b.dir.WatchOut()
+		defer w.Close()
+		for beat := int64(1); ; beat++ {
+			b.mu.Lock()
+			seen := strings.Contains(b.log.String(), text)
+			b.mu.Unlock()
+			if seen || b.dir.Lease(beat) != nil {
+				return
+			}
+			<-w.C
+		}
+	}()
 }
 
 func (b *box) wantLog(texts ...string) {

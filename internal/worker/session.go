@@ -145,7 +145,9 @@ func (s *session) halt(e *ended, pid int, h halt, deadline *<-chan time.Time) {
 		return
 	}
 	if first {
+		late := starting(processes(), pid)
 		_ = unix.Kill(-pid, unix.SIGINT)
+		late.interrupt()
 		*deadline = time.After(s.grace)
 	}
 }

@@ -83,10 +83,45 @@ func TestFilesOfTheToolAreSearched(t *testing.T) {
 	}
 }
 
-func TestAFileThatWouldCoverOursIsNoticed(t *testing.T) {
+func TestOurOwnFileDeclaresABackend(t *testing.T) {
 	t.Parallel()
 	if found := scanBackend(backendContent); found == nil || found.block != `backend "http"` {
 		t.Errorf("our own file is not recognised: %+v", found)
+	}
+}
+
+func TestAFileThatCoversOursIsRefused(t *testing.T) {
+	t.Parallel()
+	for binary, refused := range map[string]bool{"tofu": true, "terraform": false} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "spaceport_backend.tofu"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v := &terraform{project: &project{dir: dir}, binary: binary, suffixes: []string{".tf"}}
+		if err := v.writeBackend(); (err != nil) != refused {
+			t.Errorf("%s: %v", binary, err)
+		}
+	}
+}
+
+func TestALinkInPlaceOfOurFileIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	dir, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("untouched"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, backendFile)); err != nil {
+		t.Fatal(err)
+	}
+	v := &terraform{project: &project{dir: dir}, binary: "terraform", suffixes: []string{".tf"}}
+	if err := v.writeBackend(); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(victim); string(data) != "untouched" {
+		t.Errorf("the link's target is now %q", data)
+	}
+	if data, _ := os.ReadFile(filepath.Join(dir, backendFile)); string(data) != backendContent {
+		t.Errorf("our file is %q", data)
 	}
 }
 
@@ -157,7 +192,7 @@ func TestTheFirstEnvironmentIsTheImagesThenTheDelivered(t *testing.T) {
 		Environment: []wire.Variable{{Name: "A", Value: "delivered"}, {Name: "B", Value: "x"}, {Name: "SPACELIFT_X", Value: "y"}},
 		Unset:       []string{"B", "SPACELIFT_X", "TF_HTTP_ADDRESS"},
 	}
-	e := newEnviron([]string{"A=image", "IMAGE=yes", "SPACELIFT_POOL=leak", "TF_HTTP_PASSWORD=leak", "HOME=/"}, job,
+	e := newEnviron([]string{"A=image", "IMAGE=yes", "SPACELIFT_POOL=leak", "TF_HTTP_PASSWORD=leak", "HOME=/no/such/home"}, job,
 		map[string]string{"TF_HTTP_ADDRESS": "here"}, "/tools", "/home/of/run")
 	want := []string{"A=delivered", "HOME=/home/of/run", "IMAGE=yes", "MORE=1", "PATH=/tools:" + defaultPath, "SPACELIFT_X=y", "TF_HTTP_ADDRESS=here"}
 	if got := e.list(map[string]string{"MORE": "1"}); !slices.Equal(got, want) {
@@ -178,7 +213,7 @@ func TestOutsideAContainerLittleIsTakenOver(t *testing.T) {
 
 func TestAnEmptyDifferenceCarriesNothing(t *testing.T) {
 	t.Parallel()
-	e := newEnviron([]string{"A=1"}, &wire.WorkerJob{}, nil, "/tools", "/h")
+	e := newEnviron([]string{"A=1", "HOME="}, &wire.WorkerJob{}, nil, "/tools", "/h")
 	e.take([]byte("A=1\x00HOME=/h\x00PATH=/tools:" + defaultPath + "\x00PWD=/x\x00_=/bin/y\x00BASH_FUNC_f%%=() { :; }\x00"))
 	if c := e.carry(); len(c.Set) != 0 || len(c.Unset) != 0 {
 		t.Errorf("carries %+v", c)
@@ -208,5 +243,23 @@ func TestAProcessesNameMayHoldAnything(t *testing.T) {
 	}
 	if _, ok := parseStat(7, "7 (short) R"); ok {
 		t.Error("a short row is taken")
+	}
+}
+
+func TestAProcessThatIsNotYetWhatItWillBeIsFound(t *testing.T) {
+	t.Parallel()
+	// A subshell has its shell's command line, as a child has before its exec.
+	b := setup(t, nil)
+	b.job.Command = "(echo ready; read x </dev/null; trap 'exit 5' INT; while :; do :; done)"
+	r := b.meanwhile("ready\n", func() { _ = b.dir.Stop(false, "enough") })
+	if r.Result != wire.ResultStopped || r.ExitCode == 137 {
+		t.Errorf("result %+v", r)
+	}
+	table := []proc{{pid: os.Getpid(), parent: os.Getpid(), session: 1}, {pid: os.Getpid(), parent: os.Getppid(), session: 1}}
+	if late := starting(table[:1], 1); len(late) != 1 {
+		t.Errorf("found %v", late)
+	}
+	if late := starting(table[1:], 1); len(late) != 0 {
+		t.Errorf("found %v", late)
 	}
 }

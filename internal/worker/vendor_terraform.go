@@ -81,6 +81,13 @@ func (t *terraform) writeBackend() error {
 			Named("own_backend").
 			WithHint("remove the block, or let the stack manage its state itself")
 	}
+	// OpenTofu reads x.tofu in place of x.tf: such a file would silently put the state
+	// into the workspace, which is thrown away.
+	stem := strings.TrimSuffix(backendFile, ".tf")
+	if _, err := os.Lstat(filepath.Join(t.dir, stem+".tofu")); err == nil && t.binary == "tofu" {
+		return fault.New(fault.Invalid, "the repository has a file %s.tofu, a name that Spaceport needs for the state backend", stem).
+			WithHint("rename the file")
+	}
 	path := filepath.Join(t.dir, backendFile)
 	// The clone may hold a link of that name: unlink, then create.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -110,6 +111,9 @@ func (w *work) close() error {
 	if w.result.Result == wire.ResultOK && w.env != nil {
 		c := w.env.carry()
 		c.Masks = w.out.masker.Secrets()
+		if w.state != nil { // it means nothing outside of this container
+			c.Masks = slices.DeleteFunc(c.Masks, func(m string) bool { return m == w.state.password })
+		}
 		if err := w.inside.WriteCarry(c); err != nil {
 			w.fail(w.result.Phase, 0, err)
 		}
@@ -142,23 +146,19 @@ func (w *work) phases(ctx context.Context) *halt {
 		if w.result.Result != wire.ResultOK && !tidy {
 			continue
 		}
-		h := w.guard.pending()
+		h := w.guard.pending() // it may have come while nothing ran
 		if h == nil {
 			h = w.phase(ctx, p, i == len(w.job.Phases)-1)
+			if h != nil {
+				w.result.Phase = p.Phase
+			}
 		}
 		if h != nil {
-			w.halted(p.Phase, h)
+			w.result.Result, w.result.Reason = h.result, h.reason
 			return h
 		}
 	}
 	return nil
-}
-
-// halted records what ended the run from outside.
-func (w *work) halted(p run.Phase, h *halt) {
-	w.result.Result = h.result
-	w.result.Phase = p
-	w.result.Reason = h.reason
 }
 
 // phase runs one phase.
