@@ -71,8 +71,12 @@ func (s *Service) Outcome(ctx context.Context, c pool.WorkerIdentity, ref wire.A
 // history if it has waited long enough.
 func (s *Service) logsIn(ctx context.Context, q db.Queryer, a *attempt, r *runs.Run) (note string, wait bool, err error) {
 	complete, missing, err := s.o.Logs.Missing(ctx, q, r.ID, r.StateVersion)
-	if err != nil || complete {
+	if err != nil {
 		return "", false, err
+	}
+	if complete {
+		s.forget(a.AttemptRef)
+		return "", false, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

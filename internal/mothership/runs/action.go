@@ -189,9 +189,8 @@ func addMetadata(ctx context.Context, tx *db.Tx, r *Run, text string) error {
 	if text == "" {
 		return nil
 	}
-	const most = 64 << 10
-	if len(text) > most {
-		return fault.New(fault.Invalid, "the metadata is %d bytes long, more than %d", len(text), most)
+	if err := metadataFits(text); err != nil {
+		return err
 	}
 	all := append(append([]string{}, r.Metadata...), text)
 	encoded, err := json.Marshal(all)
@@ -202,5 +201,12 @@ func addMetadata(ctx context.Context, tx *db.Tx, r *Run, text string) error {
 		return fmt.Errorf("add metadata to run %s: %w", r.ID, err)
 	}
 	r.Metadata = all
+	return nil
+}
+
+func metadataFits(text string) error {
+	if len(text) > maxMetadata {
+		return fault.New(fault.Invalid, "the metadata is %d bytes long, more than %d", len(text), maxMetadata)
+	}
 	return nil
 }

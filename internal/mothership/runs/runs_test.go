@@ -277,3 +277,17 @@ func TestAJobHasAllThatARunNeedsAndNothingOpen(t *testing.T) {
 		t.Errorf("the job is %+v", job)
 	}
 }
+
+func TestACommitIsNamedByItsWholeID(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	st := w.Stack("web", nil)
+	for _, sha := range []string{"main", "abc1234", "--upload-pack=touch x", strings.Repeat("G", 40), strings.Repeat("a", 41)} {
+		if _, err := w.Runs.Trigger(w.Ctx(), runs.TriggerInput{Stack: st.Slug, Type: run.Tracked, CommitSHA: sha}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("commit %q is answered %v", sha, err)
+		}
+	}
+	if _, err := w.Runs.Trigger(w.Ctx(), runs.TriggerInput{Stack: st.Slug, Type: run.Tracked}); err != nil {
+		t.Errorf("no commit is answered %v", err)
+	}
+}

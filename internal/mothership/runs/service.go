@@ -3,6 +3,7 @@ package runs
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +17,12 @@ import (
 
 // MaxCommand is the longest command of a task, in bytes.
 const MaxCommand = 32 << 10
+
+// maxMetadata is the longest text that people may add to a run at once, in bytes.
+const maxMetadata = 64 << 10
+
+// commitID is a whole SHA-1 or SHA-256 commit id.
+var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // auditor is what the service needs of the audit log.
 type auditor interface {
@@ -76,9 +83,17 @@ func (s *Service) Trigger(ctx context.Context, in TriggerInput) (*Run, error) {
 	if in.Type != run.Tracked && in.Type != run.Proposed {
 		return nil, fault.New(fault.Invalid, "a run of type %q cannot be triggered", in.Type).WithHint("use TRACKED or PROPOSED")
 	}
-	title := "Manual run"
+	// A launcher gives it to git: nothing but a whole commit id may be in it.
+	if in.CommitSHA != "" && !commitID.MatchString(in.CommitSHA) {
+		return nil, fault.New(fault.Invalid, "%q is not the id of a commit", in.CommitSHA).
+			WithHint("give all 40 or 64 hexadecimal digits, or nothing for the head of the branch")
+	}
+	if err := metadataFits(in.Metadata); err != nil {
+		return nil, err
+	}
 	return s.create(ctx, access.RunTrigger, in.Stack, func(st stack.Stack, r *Run) {
-		r.Type, r.Branch, r.Commit, r.Title, r.Prioritized = in.Type, st.Settings.Branch, wire.Commit{SHA: in.CommitSHA}, title, in.Prioritized
+		r.Type, r.Branch, r.Title, r.Prioritized = in.Type, st.Settings.Branch, "Manual run", in.Prioritized
+		r.Commit = wire.Commit{SHA: in.CommitSHA}
 		if in.Metadata != "" {
 			r.Metadata = []string{in.Metadata}
 		}
@@ -92,6 +107,9 @@ func (s *Service) CreateTask(ctx context.Context, in TaskInput) (*Run, error) {
 	}
 	if len(in.Command) > MaxCommand {
 		return nil, fault.New(fault.Invalid, "the command is %d bytes long, more than %d", len(in.Command), MaxCommand)
+	}
+	if err := metadataFits(in.Metadata); err != nil {
+		return nil, err
 	}
 	return s.create(ctx, access.TaskCreate, in.Stack, func(st stack.Stack, r *Run) {
 		r.Type, r.Branch, r.Command, r.SkipInit, r.Title = run.Task, st.Settings.Branch, in.Command, in.SkipInit, "Task"
