@@ -42,10 +42,10 @@ func (s *Server) present(ctx context.Context, err error) *gqlerror.Error {
 // message is the text of a fault. Public clients print nothing else, so the hint
 // is part of it; and they tell a lack of rights by the word "unauthorized".
 func message(f *fault.Error) string {
-	switch {
-	case f.Kind == fault.Forbidden:
+	switch f.Kind {
+	case fault.Forbidden:
 		return "unauthorized: " + f.Error()
-	case f.Kind == fault.NotFound:
+	case fault.NotFound:
 		return f.Message
 	}
 	return f.Error()

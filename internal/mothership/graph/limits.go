@@ -18,6 +18,7 @@ import (
 const (
 	maxBody       = 8 << 20 // a mounted file has up to 2 MB before base64
 	maxTokens     = 20_000
+	maxFields     = 20_000
 	maxDepth      = 18
 	maxComplexity = 60_000
 	queryCache    = 500 // parsed documents kept
@@ -44,71 +45,56 @@ func (guard) MutateOperationParameters(_ context.Context, p *graphql.RawParams) 
 	return nil
 }
 
-// MutateOperationContext refuses what nests too deep, and shows the schema only
-// to callers who are logged in.
+// MutateOperationContext refuses what is too large or nests too deep, and shows
+// the schema only to callers who are logged in. It comes before everything that
+// walks the document again.
 func (guard) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	op.DisableIntrospection = false
-	if _, known := access.From(ctx); !known && introspects(op.Operation.SelectionSet, 0) {
-		op.DisableIntrospection = true
-		err := gqlerror.Errorf("unauthorized: the schema is shown to callers who are logged in")
-		extend(err, "code", string(fault.Unauthenticated))
-		return err
-	}
-	if d := depth(op.Operation.SelectionSet, 0); d > maxDepth {
-		err := gqlerror.Errorf("the operation nests deeper than %d levels", maxDepth)
-		extend(err, "code", string(fault.Invalid)+".depth")
-		return err
+	var m measure
+	m.walk(op.Operation.SelectionSet, 1)
+	_, known := access.From(ctx)
+	op.DisableIntrospection = !known
+	switch {
+	case m.fields > maxFields:
+		return refused(string(fault.Invalid)+".size", "the operation has more than %d fields", maxFields)
+	case m.deepest > maxDepth:
+		return refused(string(fault.Invalid)+".depth", "the operation nests deeper than %d levels", maxDepth)
+	case m.introspects && !known:
+		return refused(string(fault.Unauthenticated), "unauthorized: the schema is shown to callers who are logged in")
 	}
 	return nil
 }
 
-// introspects reports whether a root field asks for the schema.
-func introspects(set ast.SelectionSet, level int) bool {
-	if level > maxDepth {
-		return true // fragments in fragments: refused for their depth below
-	}
-	for _, selection := range set {
-		found := false
-		switch s := selection.(type) {
-		case *ast.Field:
-			found = s.Name == "__schema" || s.Name == "__type"
-		case *ast.InlineFragment:
-			found = introspects(s.SelectionSet, level+1)
-		case *ast.FragmentSpread:
-			found = introspects(s.Definition.SelectionSet, level+1)
-		}
-		if found {
-			return true
-		}
-	}
-	return false
+func refused(code, sentence string, args ...any) *gqlerror.Error {
+	err := gqlerror.Errorf(sentence, args...)
+	extend(err, "code", code)
+	return err
 }
 
-// depth counts levels, and gives up where the limit is passed: fragments that use
-// each other cannot make it slow. Cycles of fragments are refused before.
-func depth(set ast.SelectionSet, level int) int {
-	deepest := level
-	if level > maxDepth {
-		return level
-	}
+// measure is what a walk through a document finds.
+type measure struct {
+	fields      int // each as often as a fragment brings it in
+	deepest     int
+	introspects bool
+}
+
+// walk gives up at a limit: a short document of fragments that use each other
+// twice has more fields than could ever be counted.
+func (m *measure) walk(set ast.SelectionSet, level int) {
 	for _, selection := range set {
-		d := level
+		if m.fields++; m.fields > maxFields || m.deepest > maxDepth {
+			return
+		}
 		switch s := selection.(type) {
 		case *ast.Field:
-			d = depth(s.SelectionSet, level+1)
+			m.deepest = max(m.deepest, level)
+			m.introspects = m.introspects || s.Name == "__schema" || s.Name == "__type"
+			m.walk(s.SelectionSet, level+1)
 		case *ast.InlineFragment:
-			d = depth(s.SelectionSet, level)
+			m.walk(s.SelectionSet, level)
 		case *ast.FragmentSpread:
-			d = depth(s.Definition.SelectionSet, level)
-		}
-		if d > deepest {
-			deepest = d
-		}
-		if deepest > maxDepth {
-			break
+			m.walk(s.Definition.SelectionSet, level)
 		}
 	}
-	return deepest
 }
 
 // dropEmptyArguments removes "()" where no string or comment holds it. Some public

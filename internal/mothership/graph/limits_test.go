@@ -17,6 +17,11 @@ func TestOddDocumentsAreAnsweredSoThatClientsCanReadTheAnswer(t *testing.T) {
 		wide += fmt.Sprintf(" s%d: stacks { runs { id state title type } }", i)
 	}
 	wide = strings.Replace(wide, " x: stacks { runs { id } }", "", 1) + " }"
+	bomb := "{ ...f0 }"
+	for i := range 60 {
+		bomb += fmt.Sprintf(" fragment f%d on Query { ...f%d ...f%d }", i, i+1, i+1)
+	}
+	bomb += " fragment f60 on Query { name }"
 	for what, c := range map[string]struct {
 		caller *caller
 		body   string
@@ -29,6 +34,7 @@ func TestOddDocumentsAreAnsweredSoThatClientsCanReadTheAnswer(t *testing.T) {
 		"a missing variable":             {admin, `{"query":"query($id: ID!) { stack(id: $id) { id } }"}`, 200, "GRAPHQL_VALIDATION_FAILED"},
 		"one that nests too deep":        {admin, `{"query":"{ __schema { types ` + deep + ` } }"}`, 200, "invalid.depth"},
 		"one that costs too much":        {admin, `{"query":"` + wide + `"}`, 200, "COMPLEXITY_LIMIT_EXCEEDED"},
+		"fragments in fragments":         {nobody, `{"query":"` + bomb + `"}`, 200, "invalid.size"},
 		"the schema, by nobody":          {nobody, `{"query":"{ __schema { types { name } } }"}`, 200, "unauthenticated"},
 		"a type, by nobody in fragments": {nobody, `{"query":"{ ...a } fragment a on Query { ... { __type(name: \"Run\") { name } } }"}`, 200, "unauthenticated"},
 		"too large a request":            {admin, `{"query":"` + strings.Repeat(" ", 9<<20) + `"}`, 413, "invalid"},

@@ -45,7 +45,10 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, config *tls.Conf
 		log.Warn("requests were cut off", "address", l.Addr().String())
 		err = server.Close()
 	}
-	if <-served; err != nil {
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
+	if err != nil {
 		return fmt.Errorf("stop serving %s: %w", l.Addr(), err)
 	}
 	return nil
