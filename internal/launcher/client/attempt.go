@@ -14,6 +14,10 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
+// maxBearers is how many bearers are tried for one call: the attempt's own, the
+// session's, and one of a new registration.
+const maxBearers = 3
+
 // MaxState is the largest state that is fetched, in bytes.
 const MaxState = 256 << 20
 
@@ -48,9 +52,9 @@ func (c *Client) Attempt(o AttemptOptions) *Attempt {
 // proved makes a call, and makes it again with another bearer if the first one
 // is no good.
 func (a *Attempt) proved(ctx context.Context, call func() error) error {
-	for {
+	for tries := 1; ; tries++ {
 		err := call()
-		if err == nil || !fault.Is(err, fault.Unauthenticated) || a.o.Refused == nil {
+		if err == nil || !fault.Is(err, fault.Unauthenticated) || a.o.Refused == nil || tries > maxBearers {
 			return err
 		}
 		if rerr := a.o.Refused(ctx); rerr != nil {
