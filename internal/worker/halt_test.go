@@ -29,6 +29,7 @@ func TestAStopInterruptsTheToolOnce(t *testing.T) {
 	b.job.AfterRun = []string{"echo state $TF_VAR_spacelift_final_run_state"}
 	r := b.meanwhile("locked\n", func() { _ = b.dir.Stop(false, "stopped by alice") })
 	want(t, r, wire.ResultStopped, 9, "stopped by alice")
+	b.wantLog("locked\n", "[worker] interrupting what runs, and killing it in 5s: stopped by alice\n", "state STOPPED\n")
 	b.wantLog("locked\n", "interrupt 1\n", "unlocked\n", "state STOPPED\n")
 	b.wantNoLog("interrupt 2", "\nthe-after-hook")
 }

@@ -138,6 +138,12 @@ func (s *session) halt(e *ended, pid int, h halt, deadline *<-chan time.Time) {
 	}
 	// The tool must not stand still because nobody takes its output.
 	s.out.log.Relent()
+	switch {
+	case h.hard:
+		s.out.say("killing what runs: " + h.reason)
+	case first:
+		s.out.say(fmt.Sprintf("interrupting what runs, and killing it in %s: %s", s.grace, h.reason))
+	}
 	if h.hard {
 		e.killed = true
 		s.reaper.killAll()

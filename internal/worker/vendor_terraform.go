@@ -154,7 +154,7 @@ func (t *terraform) lock() string {
 
 // debug shows a command that is of no interest otherwise.
 func (t *terraform) debug(line string) string {
-	if t.job.Debug {
+	if t.job.Debug || t.env.isSet("SPACELIFT_DEBUG") {
 		return line
 	}
 	return ""

@@ -204,9 +204,10 @@ func (w *work) steps(ctx context.Context, p wire.WorkerPhase, last bool) (ended,
 	}
 	if e.halt != nil {
 		if e.killed && !e.halt.hard {
-			e.halt.reason += fmt.Sprintf("; it did not end within its grace of %s and was killed", w.session.grace)
+			late := fmt.Sprintf("it did not end within its grace of %s and was killed", w.session.grace)
+			w.out.say(late)
+			e.halt.reason += "; " + late
 		}
-		w.out.say(e.halt.reason)
 		return e, nil
 	}
 	if err := verdict(e, steps); err != nil {
