@@ -58,15 +58,20 @@ func runWorker(args []string) int {
 }
 
 func runLauncher(args []string) int {
-	settings, warnings, err := setting.Parse(setting.Input{Args: args, Environ: os.Environ(), ReadFile: os.ReadFile})
 	// No child, and nobody who can read this process's environment, gets them.
+	environ := os.Environ()
+	scrubbed := launcher.Scrub(setting.EnvToken, setting.EnvKey)
 	for _, name := range []string{setting.EnvToken, setting.EnvKey} {
 		_ = os.Unsetenv(name)
 	}
+	settings, warnings, err := setting.Parse(setting.Input{Args: args, Environ: environ, ReadFile: os.ReadFile})
 	if err != nil {
 		return explain(err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
+	if scrubbed != nil {
+		log.Warn("token and key can still be read in this process's environment by its own user", "err", scrubbed)
+	}
 	for _, w := range warnings {
 		log.Warn("a setting is not used", "setting", w)
 	}

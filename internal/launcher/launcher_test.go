@@ -41,14 +41,14 @@ func TestMain(m *testing.M) {
 // world is a mothership and a repository.
 type world struct {
 	*launchertest.Mothership
-	t    *testing.T
+	t    testing.TB
 	repo string
 	sha  string
 	data string
 	env  []string
 }
 
-func setup(t *testing.T, files map[string]string) *world {
+func setup(t testing.TB, files map[string]string) *world {
 	t.Helper()
 	w := &world{Mothership: launchertest.New(t), t: t, repo: t.TempDir(), data: t.TempDir()}
 	for name, content := range files {

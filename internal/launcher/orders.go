@@ -103,7 +103,12 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.o.Signals:
 			l.leaving++
 			l.o.Log.Info("the launcher is to leave", "busy", l.running, "signals", l.leaving)
-			if l.leaving > 1 {
+			switch {
+			case l.leaving > 3:
+				timer.Stop()
+				l.o.Log.Warn("the launcher leaves at once; a container that runs is adopted by the next one")
+				return nil
+			case l.leaving > 1:
 				l.runner.StopAll(l.leaving > 2, "the launcher was told to stop")
 			}
 		}

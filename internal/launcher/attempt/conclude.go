@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/client"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
+	"github.com/spaceport-iac/spaceport/internal/launcher/identity"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
@@ -107,14 +110,50 @@ func (t *task) outcome(ctx context.Context, w *watcher, exit container.Exit) wir
 	if fenced && o.Result != wire.ResultOK {
 		o.Result = wire.ResultFenced
 	}
-	if names, err := w.dir.Errored(); err == nil && len(names) > 0 {
-		t.say("The tool left a state that it could not deliver; it is kept in the workspace as errored.tfstate")
-	}
+	t.collect(w)
 	if o.Result != wire.ResultOK && o.Reason != "" {
 		t.say(o.Reason)
 	}
 	t.log.Info("the container ended", "container", w.rec.Container, "result", o.Result, "exit", o.ExitCode)
 	return o
+}
+
+// collect keeps states that the tool could not deliver, sealed, beside the run
+// directories: they are never deleted by us, and a person decides about them.
+func (t *task) collect(w *watcher) {
+	names, err := w.dir.Errored()
+	if err != nil {
+		t.log.Error("undelivered states cannot be listed", "err", err)
+		return
+	}
+	for i, name := range names {
+		path := filepath.Join(filepath.Dir(t.o.RunsDir), "errored", fmt.Sprintf("%s-%d-%d.tfstate.age", t.ref.Run, t.ref.Attempt, i))
+		if err := t.keepErrored(w, name, path); err != nil {
+			t.log.Error("a state that the tool could not deliver cannot be kept", "err", err)
+			continue
+		}
+		t.say("The tool left a state that it could not deliver; it is kept on the worker, sealed to the pool's key, at " + path)
+	}
+}
+
+func (t *task) keepErrored(w *watcher, name, path string) error {
+	r, err := w.dir.OpenErrored(name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	plain, err := io.ReadAll(io.LimitReader(r, client.MaxState))
+	if err != nil {
+		return err
+	}
+	sealed, err := seal.SealBytes(plain, append([]seal.Recipient{t.o.Key.Recipient()}, t.o.Settings.Recovery...)...)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return identity.WriteSynced(path, sealed)
 }
 
 // died says what is known of a worker that left no result.

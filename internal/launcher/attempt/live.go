@@ -61,7 +61,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	t.hold(p.dir, p.rec)
 	err = errStopped
 	if t.order() == nil {
-		err = t.release(ctx, work, p, &b)
+		err = t.release(work, p, &b)
 	}
 	stopStandby()
 	if err != nil {
@@ -141,7 +141,7 @@ func isStopped(err error) bool {
 }
 
 // release has the start recorded and then, and only then, hands out the job.
-func (t *task) release(ctx, work context.Context, p *prepared, b *begun) error {
+func (t *task) release(work context.Context, p *prepared, b *begun) error {
 	start := b.start
 	first := p.worker.Phases[0].Phase
 	sent := t.o.Clock()
@@ -150,7 +150,9 @@ func (t *task) release(ctx, work context.Context, p *prepared, b *begun) error {
 		t.ship.End(t.version)
 		t.textMu.Unlock()
 		logs := t.ship.Pending()
-		answer, err := t.api.Starting(ctx, wire.StartingRequest{
+		// Not by ctx: whether the start is recorded has to be known, also of a run
+		// that is to stop.
+		answer, err := t.api.Starting(work, wire.StartingRequest{
 			Session: t.o.Session().Number, Container: p.rec.Container, Class: p.rec.Class, Phase: first, Commit: &p.commit, Logs: logs,
 			TimeoutMs: t.o.Settings.RunTimeout.Milliseconds(),
 		})
@@ -160,7 +162,7 @@ func (t *task) release(ctx, work context.Context, p *prepared, b *begun) error {
 		}
 		t.ship.Settle(logs)
 		start, b.recorded = &answer, true
-		if err := t.beginLog(ctx, start.StateVersion, start.URLs, false); err != nil && !errors.Is(err, context.Canceled) {
+		if err := t.beginLog(work, start.StateVersion, start.URLs, false); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
+	"github.com/spaceport-iac/spaceport/internal/launcher/state"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/seal"
@@ -50,6 +51,9 @@ func (t *task) runUser() (uid, gid int) {
 // that waits. previous is the container before, whose workspace goes on.
 func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *rundir.Dir, prevRec *Record) (p *prepared, err error) {
 	if err := checkJob(job); err != nil {
+		return nil, refusal{err}
+	}
+	if err := state.Admit(job.Stack.ID, job.Store, t.o.Settings.Recovery, t.o.Marks); err != nil {
 		return nil, refusal{err}
 	}
 	dir, err := rundir.Create(t.o.RunsDir, id, t.dirOptions())
@@ -136,6 +140,9 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 
 // checkJob refuses paths that would lead out of the workspace.
 func checkJob(j *wire.Job) error {
+	if j.Stack.ID == "" {
+		return fault.New(fault.Invalid, "the job names no stack").Named("job_stack")
+	}
 	if j.ProjectRoot != "" && !filepath.IsLocal(j.ProjectRoot) {
 		return fault.New(fault.Invalid, "the project root %q is not below the repository", j.ProjectRoot).Named("project_root")
 	}

@@ -61,31 +61,39 @@ type Server struct {
 	store wire.JobState // what is current, as far as this launcher knows
 }
 
-// New makes a Server. It refuses a sealed state where the launcher has no
+// Admit decides whether a job's state can be served at all; ask it before anything
+// of the run is started. It refuses a sealed state where the launcher has no
 // recovery recipient (invalid.recovery_missing), and a stack that is said to be
 // managed though this launcher has seen it sealed (invalid.state_mode).
+func Admit(stack string, store wire.JobState, recovery []seal.Recipient, marks *seal.Marks) error {
+	switch store.Mode {
+	case wire.StateSealed:
+		if len(recovery) == 0 {
+			return fault.New(fault.Invalid, "sealed state needs a recovery recipient in the launcher's settings, and there is none").
+				Named("recovery_missing").WithHint("set SPACELIFT_RECOVERY_RECIPIENTS on every worker of the pool")
+		}
+	case wire.StateManaged, wire.StateExternal:
+		// Else a mothership could have a sealed stack's next state handed over open.
+		_, _, marked, err := marks.Get(stack)
+		if err != nil {
+			return err
+		}
+		if marked {
+			return fault.New(fault.Invalid, "the stack's state is said to be %s, but this launcher has seen it sealed", store.Mode).Named("state_mode")
+		}
+	default:
+		return fault.New(fault.Unsupported, "this launcher does not know the state mode %q", store.Mode).Named("state_mode")
+	}
+	return nil
+}
+
+// New makes a Server, for a job that Admit lets in.
 func New(o Options) (*Server, error) {
 	if o.Remote == nil || o.Journal == nil || o.Marks == nil || o.Key == nil || o.Say == nil || o.Log == nil || o.Stack == "" {
 		return nil, errors.New("state: an option is missing")
 	}
-	switch o.Store.Mode {
-	case wire.StateSealed:
-		if len(o.Recovery) == 0 {
-			return nil, fault.New(fault.Invalid, "sealed state needs a recovery recipient in the launcher's settings, and there is none").
-				Named("recovery_missing").WithHint("set SPACELIFT_RECOVERY_RECIPIENTS on every worker of the pool")
-		}
-	case wire.StateManaged:
-		// Else a mothership could have a sealed stack's next state handed over open.
-		_, _, marked, err := o.Marks.Get(o.Stack)
-		if err != nil {
-			return nil, err
-		}
-		if marked {
-			return nil, fault.New(fault.Invalid, "the stack's state is said to be managed, but this launcher has seen it sealed").Named("state_mode")
-		}
-	case wire.StateExternal:
-	default:
-		return nil, fault.New(fault.Unsupported, "this launcher does not know the state mode %q", o.Store.Mode).Named("state_mode")
+	if err := Admit(o.Stack, o.Store, o.Recovery, o.Marks); err != nil {
+		return nil, err
 	}
 	return &Server{o: o, store: o.Store}, nil
 }
