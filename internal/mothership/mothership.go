@@ -90,6 +90,10 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if plain(m.Addresses.API) {
+		log.Warn("the API's public address is plain http: launchers and clients on other hosts refuse it",
+			"api", m.Addresses.API, "hint", "give --tls-cert and --tls-key, or SERVER_DOMAIN where a proxy ends TLS")
+	}
 	keys, err := authority.Open(ctx, authority.Options{DB: inst.DB, Vault: inst.Vault, Origin: inst.Origin, Now: now})
 	if err != nil {
 		return nil, err

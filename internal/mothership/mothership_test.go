@@ -2,7 +2,12 @@ package mothership
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -11,10 +16,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/spaceport-iac/spaceport/internal/client"
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/mothership/apikey"
+	"github.com/spaceport-iac/spaceport/internal/mothership/id"
+	"github.com/spaceport-iac/spaceport/internal/mothership/installation"
 	"github.com/spaceport-iac/spaceport/internal/mothership/setting"
 )
 
@@ -154,6 +164,100 @@ func TestTheAddressesToldAreThoseOfTheSettingsOrOnesThatCanBeReached(t *testing.
 		}
 		if err := m.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestOurOwnClientAndTheFiguresSeeWhatWasMade(t *testing.T) {
+	t.Parallel()
+	s := settings(t, nil)
+	m, stop := start(t, s)
+	defer stop()
+	ctx := context.Background()
+	d, err := installation.OpenDatabase(ctx, s.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := apikey.CreateOffline(ctx, d, time.Now, id.Maker(time.Now, rand.Reader), apikey.Input{Name: "test", Admin: true})
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	c, err := client.New(client.Options{Endpoint: m.Addresses.API, ID: key.ID, Secret: key.Secret, HTTP: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.CreatePool(ctx, client.PoolInput{Name: "workers", CSR: request(t), Labels: []string{"one"}})
+	if err != nil || made.Config == "" {
+		t.Fatalf("the pool is %+v, %v", made, err)
+	}
+	stack, err := c.CreateStack(ctx, client.StackInput{
+		Name: "Stack", Provider: "GIT", Repository: "infra", RepositoryURL: "https://git.example.com/infra.git", Branch: "main",
+		WorkerPool: made.ID, StateMode: "SEALED",
+	}, "chosen")
+	if err != nil || stack.ID != "chosen" || len(stack.ULID) != 26 {
+		t.Fatalf("the stack is %+v, %v", stack, err)
+	}
+	if err := c.SetConfig(ctx, stack.ID, client.ConfigInput{ID: "NAME", Type: "ENVIRONMENT_VARIABLE", Value: "value", WriteOnly: true}); err != nil {
+		t.Error(err)
+	}
+	run, err := c.Trigger(ctx, stack.ID, "TRACKED", "")
+	if err != nil || run.State != "READY" || len(run.WaitingBecause) == 0 {
+		t.Fatalf("the run is %+v, %v", run, err)
+	}
+	_, figures := get(t, "http://"+m.Addresses.Health+"/metrics")
+	for _, line := range []string{
+		`spaceport_queue_waiting{pool="` + made.ID + `",pool_name="workers"} 1`,
+		`spaceport_workers{pool="` + made.ID + `",pool_name="workers",status="IDLE"} 0`,
+		`spaceport_runs{state="READY"} 1`,
+	} {
+		if !strings.Contains(figures, line+"\n") {
+			t.Errorf("the figures lack %s", line)
+		}
+	}
+	if logs, err := c.Logs(ctx, stack.ID, run.ID, "PREPARING", 0, ""); err != nil || logs.Exists || logs.Finished {
+		t.Errorf("the log of a state to come is %+v, %v", logs, err)
+	}
+	if workers, err := c.Workers(ctx, made.ID); err != nil || len(workers) != 0 {
+		t.Errorf("workers are %v, %v", workers, err)
+	}
+	if outputs, err := c.Outputs(ctx, stack.ID); err != nil || len(outputs) != 0 {
+		t.Errorf("outputs are %v, %v", outputs, err)
+	}
+	if run, err = c.Discard(ctx, stack.ID, run.ID); err != nil || !run.Finished {
+		t.Errorf("discarded it is %+v, %v", run, err)
+	}
+	if _, err := c.Run(ctx, stack.ID, "none"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a run that is not there: %v", err)
+	}
+	if _, err := c.Confirm(ctx, stack.ID, run.ID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("confirming a discarded run: %v", err)
+	}
+}
+
+// request is a signing request as openssl makes one.
+func request(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+}
+
+func TestOnlyPlainHTTPToOtherHostsIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	for base, want := range map[string]bool{
+		"http://127.0.0.1:1983": false, "http://localhost:1983": false, "http://[::1]:1": false, "https://spaceport.example.com": false,
+		"http://spaceport.example.com": true, "http://192.0.2.7:1983": true,
+	} {
+		if plain(base) != want {
+			t.Errorf("plain(%s) is %t", base, !want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -106,5 +107,34 @@ func TestARequestThatRunsMayEndWhenTheServerStops(t *testing.T) {
 	}
 	if _, err := client.Get("http://" + l.Addr().String()); err == nil {
 		t.Error("the server still answers")
+	}
+}
+
+func TestWithACertificateTheServerSpeaksHTTPS(t *testing.T) {
+	t.Parallel()
+	// The library's test server lends its certificate and a client that trusts it.
+	lender := httptest.NewTLSServer(http.NotFoundHandler())
+	defer lender.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	config := &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	go func() { ended <- Serve(ctx, l, h, config, slog.New(slog.DiscardHandler)) }()
+	answer, err := lender.Client().Get("https://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil || string(body) != "hello" || answer.TLS == nil {
+		t.Errorf("got %q, %v", body, err)
+	}
+	lender.Client().CloseIdleConnections()
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
