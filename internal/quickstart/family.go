@@ -89,7 +89,8 @@ func (f *family) start(spec childSpec) (*child, error) {
 		return nil, fmt.Errorf("open log of %s: %w", spec.name, err)
 	}
 	c := &child{spec: spec, logFrom: from, done: make(chan struct{})}
-	c.cmd = exec.Command(spec.binary, spec.args...)
+	// Without a context on purpose: close ends children in order, by asking first.
+	c.cmd = exec.Command(spec.binary, spec.args...) //nolint:noctx // see above
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = spec.env, log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{
 		// A group of its own: Ctrl-C on the terminal reaches us alone, and we

@@ -65,7 +65,7 @@ func isLoopback(hostPort string) bool {
 
 // chooseAddresses takes the wanted addresses where they are free, and free ports
 // of the kernel's choice elsewhere. It returns which wanted ones were taken.
-func chooseAddresses(wanted addresses) (got addresses, taken []string, err error) {
+func chooseAddresses(ctx context.Context, wanted addresses) (got addresses, taken []string, err error) {
 	// All are held at once, so that no two get the same port.
 	var held []net.Listener
 	defer func() {
@@ -73,11 +73,12 @@ func chooseAddresses(wanted addresses) (got addresses, taken []string, err error
 			_ = l.Close()
 		}
 	}()
+	var listen net.ListenConfig
 	choose := func(want string) string {
-		l, listenErr := net.Listen("tcp", want)
+		l, listenErr := listen.Listen(ctx, "tcp", want)
 		if listenErr != nil {
 			taken = append(taken, want)
-			l, listenErr = net.Listen("tcp", "127.0.0.1:0")
+			l, listenErr = listen.Listen(ctx, "tcp", "127.0.0.1:0")
 		}
 		if listenErr != nil {
 			err = fault.Wrap(listenErr, fault.Unavailable, "no free port can be had on 127.0.0.1")
@@ -92,7 +93,7 @@ func chooseAddresses(wanted addresses) (got addresses, taken []string, err error
 
 // startServer starts `spaceport server` and waits until it is ready.
 func (s *session) startServer(ctx context.Context) (string, map[string]any, error) {
-	got, taken, err := chooseAddresses(wantedAddresses(s.dir))
+	got, taken, err := chooseAddresses(ctx, wantedAddresses(s.dir))
 	if err != nil {
 		return "", nil, err
 	}

@@ -20,7 +20,7 @@ func TestTakenPortIsReplacedAndNamed(t *testing.T) {
 	}
 	defer busy.Close()
 	wanted := addresses{http: busy.Addr().String(), mqtt: "127.0.0.1:0", health: "127.0.0.1:0"}
-	got, taken, err := chooseAddresses(wanted)
+	got, taken, err := chooseAddresses(t.Context(), wanted)
 	if err != nil {
 		t.Fatal(err)
 	}
