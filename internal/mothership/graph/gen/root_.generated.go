@@ -3601,67 +3601,6 @@ input StackInput {
   retryLost: Boolean
 }
 
-input VendorConfigInput {
-  ansible: AnsibleInput
-  cloudFormation: CloudFormationInput
-  kubernetes: KubernetesInput
-  opentofu: OpenTofuInput
-  pulumi: PulumiInput
-  terraform: TerraformInput
-  terragrunt: TerragruntInput
-}
-
-input AnsibleInput {
-  playbook: String!
-}
-
-input CloudFormationInput {
-  entryTemplateFile: String!
-  region: String!
-  stackName: String!
-  templateBucket: String!
-}
-
-input KubernetesInput {
-  kubectlVersion: String
-  kubernetesWorkflowTool: String
-  namespace: String!
-}
-
-input OpenTofuInput {
-  concise: Boolean
-  externalStateAccessEnabled: Boolean
-  useSmartSanitization: Boolean
-  version: String
-  workflowTool: String
-  workspace: String
-}
-
-input PulumiInput {
-  loginURL: String!
-  stackName: String!
-}
-
-input TerraformInput {
-  externalStateAccessEnabled: Boolean
-  useSmartSanitization: Boolean
-  version: String
-  workflowTool: String
-  workspace: String
-}
-
-input TerragruntInput {
-  prefixResourceNamesWithModuleName: Boolean
-  skipReplan: Boolean
-  skipReplanWhenRunAll: Boolean
-  terraformVersion: String
-  terragruntVersion: String
-  tool: String
-  useRunAll: Boolean!
-  useSmartSanitization: Boolean!
-  useStateManagement: Boolean
-}
-
 type Stack {
   additionalProjectGlobs: [String!]!
   administrative: Boolean!
@@ -3827,6 +3766,78 @@ type WebhooksIntegration {
   secret: String
 }
 
+type SearchStacksEdge {
+  node: Stack!
+}
+
+type SearchStacksOutput {
+  edges: [SearchStacksEdge!]!
+  pageInfo: PageInfo!
+}
+`, BuiltIn: false},
+	{Name: "../schema/vendor.graphql", Input: `# Which tool a stack runs: as clients ask for it, and as they read it back.
+
+input VendorConfigInput {
+  ansible: AnsibleInput
+  cloudFormation: CloudFormationInput
+  kubernetes: KubernetesInput
+  opentofu: OpenTofuInput
+  pulumi: PulumiInput
+  terraform: TerraformInput
+  terragrunt: TerragruntInput
+}
+
+input AnsibleInput {
+  playbook: String!
+}
+
+input CloudFormationInput {
+  entryTemplateFile: String!
+  region: String!
+  stackName: String!
+  templateBucket: String!
+}
+
+input KubernetesInput {
+  kubectlVersion: String
+  kubernetesWorkflowTool: String
+  namespace: String!
+}
+
+input OpenTofuInput {
+  concise: Boolean
+  externalStateAccessEnabled: Boolean
+  useSmartSanitization: Boolean
+  version: String
+  workflowTool: String
+  workspace: String
+}
+
+input PulumiInput {
+  loginURL: String!
+  stackName: String!
+}
+
+input TerraformInput {
+  externalStateAccessEnabled: Boolean
+  useSmartSanitization: Boolean
+  version: String
+  workflowTool: String
+  workspace: String
+}
+
+input TerragruntInput {
+  prefixResourceNamesWithModuleName: Boolean
+  skipReplan: Boolean
+  skipReplanWhenRunAll: Boolean
+  terraformVersion: String
+  terragruntVersion: String
+  tool: String
+  useRunAll: Boolean!
+  useSmartSanitization: Boolean!
+  useStateManagement: Boolean
+}
+
 # Clients switch on the names of these members.
 union StackConfigVendor = StackConfigVendorAnsible | StackConfigVendorCloudFormation | StackConfigVendorKubernetes | StackConfigVendorOpenTofu | StackConfigVendorPulumi | StackConfigVendorTerraform | StackConfigVendorTerragrunt
 
@@ -3901,15 +3912,6 @@ type StackConfigVendorTerragrunt {
   useRunAll: Boolean!
   useSmartSanitization: Boolean!
   useStateManagement: Boolean!
-}
-
-type SearchStacksEdge {
-  node: Stack!
-}
-
-type SearchStacksOutput {
-  edges: [SearchStacksEdge!]!
-  pageInfo: PageInfo!
 }
 `, BuiltIn: false},
 }
