@@ -166,7 +166,7 @@ func (w *world) startServer(extra ...string) {
 	w.t.Helper()
 	argv := []string{
 		binary(w.t, "spaceport"), "server", "--data", w.data(), "--http", "127.0.0.1:" + w.ports[0],
-		"--mqtt", "127.0.0.1:" + w.ports[1], "--health", "127.0.0.1:" + w.ports[2], "--allow-file-source", "--log-level", "debug",
+		"--mqtt", "127.0.0.1:" + w.ports[1], "--health", "127.0.0.1:" + w.ports[2], "--allow-file-source", "--log-level", logLevel(),
 	}
 	w.server = start(w.t, "server", extra, argv...)
 	w.http, w.mqtt, w.health = "http://127.0.0.1:"+w.ports[0], "127.0.0.1:"+w.ports[1], "http://127.0.0.1:"+w.ports[2]
@@ -249,6 +249,15 @@ func (w *world) query(query string, variables map[string]any, into any) {
 	}
 }
 
+// logLevel is the most verbose, so that what must not be logged is found; the
+// benchmarks measure without it.
+func logLevel() string {
+	if benchmarking {
+		return "warn"
+	}
+	return "debug"
+}
+
 // openssl makes the key and the request just as the documentation says.
 func (w *world) openssl() (csr string) {
 	w.t.Helper()
@@ -298,7 +307,7 @@ func (w *world) launcher(name string, env ...string) *process {
 		"SPACELIFT_METADATA_name=" + name,
 		"SPACELIFT_RECOVERY_RECIPIENTS=" + w.recov,
 		"SPACELIFT_ALLOW_FILE_SOURCE=true",
-		"SPACELIFT_LOG_LEVEL=debug",
+		"SPACELIFT_LOG_LEVEL=" + logLevel(),
 	}, env...)
 	if w.backend == "docker" {
 		all = append(all, "SPACELIFT_DEFAULT_RUNNER_IMAGE="+runnerImage(w.t))

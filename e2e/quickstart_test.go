@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+const benchmarking = false
+
 // A newcomer clones the repository and runs one command.
 func TestQuickstartFromACleanClone(t *testing.T) {
 	t.Parallel()
