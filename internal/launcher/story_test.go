@@ -465,3 +465,20 @@ func TestNoSecretStaysBehindOrIsTold(t *testing.T) {
 		}
 	}
 }
+
+func TestASealedStateIsRefusedBeforeAnythingStartsWhereNoRecoveryKeyIsSet(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil)
+	j := w.job("echo ran")
+	j.Store.Mode = wire.StateSealed
+	r := w.Enqueue(&launchertest.Run{Job: j})
+	w.start(w.data)
+	o := w.over(r)
+	if o.Result != wire.ResultRefused || o.Container != "" || !strings.Contains(o.Reason, "sealed state needs a recovery recipient in the launcher's settings") {
+		t.Fatalf("got %+v", o)
+	}
+	if !strings.Contains(w.text(r), "sealed state needs a recovery recipient") {
+		t.Fatalf("the log says %q", w.text(r))
+	}
+	w.empty(w.data)
+}
