@@ -78,7 +78,18 @@ func TestARedirectIsNotFollowedAndTheBearerGoesNowhereElse(t *testing.T) {
 	if _, err := c.ofAttempt().Logs(t.Context(), wire.LogsRequest{}); err == nil {
 		t.Fatal("a redirect was taken for an answer")
 	}
+	if _, err := c.ofAttempt().GetState(t.Context()); err == nil {
+		t.Fatal("a redirect was taken for a state")
+	}
 	if err := c.PutBlob(t.Context(), s.URL+"/x?signature=canary", []byte("x")); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Fatalf("got %v", err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := c.GetFile(t.Context(), s.URL+"/x?signature=canary", f, 9); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Fatalf("got %v", err)
 	}
 	if bearer.Load() != "" {
