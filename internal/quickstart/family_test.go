@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("QUICKSTART_TEST_PARENT"); dir != "" {
 		f := newFamily(nil, func(error) {})
-		c, err := f.start(shell(dir, "child", "sleep 600"))
+		c, err := f.start(shell(dir, "child", "exec sleep 600"))
 		if err != nil {
 			panic(err)
 		}
