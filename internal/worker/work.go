@@ -111,7 +111,7 @@ func (w *work) close() error {
 	if w.result.Result == wire.ResultOK && w.env != nil {
 		c := w.env.carry()
 		c.Masks = append([]string{}, w.out.masker.Secrets()...) // a list in JSON, also if empty
-		if w.state != nil { // it means nothing outside of this container
+		if w.state != nil {                                     // it means nothing outside of this container
 			c.Masks = slices.DeleteFunc(c.Masks, func(m string) bool { return m == w.state.password })
 		}
 		if err := w.inside.WriteCarry(c); err != nil {
