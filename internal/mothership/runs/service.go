@@ -113,6 +113,8 @@ func (s *Service) CreateTask(ctx context.Context, in TaskInput) (*Run, error) {
 	}
 	return s.create(ctx, access.TaskCreate, in.Stack, func(st stack.Stack, r *Run) {
 		r.Type, r.Branch, r.Command, r.SkipInit, r.Title = run.Task, st.Settings.Branch, in.Command, in.SkipInit, "Task"
+		// A task works on what the stack tracks, not on what was pushed since.
+		r.Commit = st.TrackedCommit
 		if in.Metadata != "" {
 			r.Metadata = []string{in.Metadata}
 		}

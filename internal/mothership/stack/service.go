@@ -167,6 +167,7 @@ func (s *Service) Update(ctx context.Context, ref string, in Input) (Stack, erro
 		if in.Pool != st.Pool {
 			data["pool"] = in.Pool
 		}
+		before := st.Settings
 		st.Name, st.Space, st.Pool, st.Settings, st.UpdatedAt = in.Name, in.Space, in.Pool, in.Settings, s.stamp()
 		settings, err := json.Marshal(st.Settings)
 		if err != nil {
@@ -176,6 +177,13 @@ func (s *Service) Update(ctx context.Context, ref string, in Input) (Stack, erro
 			st.Name, st.Space, optional(st.Pool), string(settings), db.Micros(st.UpdatedAt), st.ID)
 		if err != nil {
 			return nil, fmt.Errorf("update stack: %w", err)
+		}
+		if before.CloneURL() != st.Settings.CloneURL() || before.Branch != st.Settings.Branch {
+			// The tracked commit is of another source now.
+			st.TrackedCommit = wire.Commit{}
+			if err := s.SetTrackedCommit(ctx, tx, st.ID, st.TrackedCommit); err != nil {
+				return nil, err
+			}
 		}
 		return data, nil
 	})

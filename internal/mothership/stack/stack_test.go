@@ -381,6 +381,33 @@ func TestTheStateOfTheNewestTrackedRunIsKept(t *testing.T) {
 	}
 }
 
+func TestATrackedCommitGoesWithTheSourceItIsOf(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*stack.Settings){
+		"":               func(s *stack.Settings) { s.Autodeploy = true },
+		"the branch":     func(s *stack.Settings) { s.Branch = "next" },
+		"the repository": func(s *stack.Settings) { s.RepositoryURL = "https://git.example.com/team/other.git" },
+	} {
+		w := setup(t)
+		st := w.create(t, input("shop"))
+		err := w.inst.DB.Write(context.Background(), func(tx *db.Tx) error {
+			return w.SetTrackedCommit(context.Background(), tx, st.ID, wire.Commit{SHA: "abc"})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := input("shop")
+		change(&in.Settings)
+		if _, err := w.Update(admin(), "shop", in); err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.Get(admin(), "shop")
+		if err != nil || (got.TrackedCommit.SHA == "") != (what != "") {
+			t.Errorf("after a change of %q the tracked commit is %q, %v", what, got.TrackedCommit.SHA, err)
+		}
+	}
+}
+
 func TestEveryChangeOfAStackLeavesAnAuditRowWithoutValues(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
