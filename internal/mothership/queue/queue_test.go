@@ -89,6 +89,20 @@ func TestTheNextRunOfAStackGoesOnWhenTheOneBeforeEnds(t *testing.T) {
 	w.WantState(third.ID, run.Queued)
 }
 
+func TestAWorkerThatIsTakenBackServesAnotherStackAtOnce(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	w.Worker("01A")
+	first := w.Trigger(w.Stack("web", nil), run.Tracked)
+	other := w.Trigger(w.Stack("api", nil), run.Tracked)
+	w.WantState(other.ID, run.Ready)
+	if _, err := w.Runs.Stop(w.Ctx(), first.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.WantState(first.ID, run.Canceled)
+	w.WantState(other.ID, run.Preparing)
+}
+
 func TestALockSendsAReadyRunBack(t *testing.T) {
 	t.Parallel()
 	w := leasetest.New(t)

@@ -76,8 +76,12 @@ func (s *Service) Stack(ctx context.Context, tx *db.Tx, stack string) error {
 	return s.Pool(ctx, tx, pool)
 }
 
-// promote moves the stack's runs between QUEUED and READY and returns its pool.
+// promote moves the stack's runs between QUEUED and READY and returns its pool,
+// whether it has runs or not: what ended may have freed a worker for others.
 func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool string, err error) {
+	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(pool, '') FROM stack WHERE id = $1`, stack).Scan(&pool); err != nil {
+		return "", fmt.Errorf("look up pool of stack %s: %w", stack, err)
+	}
 	rows, err := tx.QueryContext(ctx, `SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state IN (`+waiting+`) LIMIT $2`, stack, batch)
 	ready, err := db.Collect(rows, err, scan)
 	if err != nil {
@@ -88,7 +92,6 @@ func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool st
 		if err != nil {
 			return "", err
 		}
-		pool = c.Pool
 		if err := s.recheck(ctx, tx, c); err != nil {
 			return "", err
 		}
@@ -105,7 +108,6 @@ func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool st
 		if err != nil {
 			return "", err
 		}
-		pool = c.Pool
 		why, err := s.reasons(ctx, tx, c, true)
 		if err != nil {
 			return "", err
