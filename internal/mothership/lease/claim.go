@@ -22,11 +22,17 @@ func (s *Service) Orders(ctx context.Context, c pool.WorkerIdentity, req wire.Or
 	if req.Session != c.Session {
 		return wire.Orders{}, superseded(req.Session)
 	}
-	want, err := s.o.Pool.Spoke(ctx, c, pool.Report{Hints: req.Hints, Leaving: req.Leaving, Unwell: req.Unwell})
+	a, err := liveOf(ctx, s.o.DB.Read(), c.Worker)
 	if err != nil {
 		return wire.Orders{}, err
 	}
-	a, err := liveOf(ctx, s.o.DB.Read(), c.Worker)
+	if a == nil && req.Busy != nil {
+		// Before it counts as one that spoke, or the queue would give it a run.
+		if err := s.occupied(ctx, c.Worker); err != nil {
+			return wire.Orders{}, err
+		}
+	}
+	want, err := s.o.Pool.Spoke(ctx, c, pool.Report{Hints: req.Hints, Leaving: req.Leaving, Unwell: req.Unwell})
 	if err != nil {
 		return wire.Orders{}, err
 	}
@@ -57,6 +63,23 @@ func (s *Service) Orders(ctx context.Context, c pool.WorkerIdentity, req wire.Or
 		orders.Stop = &wire.Stop{AttemptRef: *req.Busy, Reason: "the attempt is over"}
 	}
 	return orders, nil
+}
+
+// occupied notes that a worker still ends a container of an attempt that is over.
+// It is idle again when it asks for orders and holds nothing.
+func (s *Service) occupied(ctx context.Context, worker string) error {
+	var free bool
+	err := s.o.DB.Read().QueryRowContext(ctx, `SELECT available_at IS NOT NULL FROM worker WHERE id = $1`, worker).Scan(&free)
+	if err == nil && free {
+		err = s.o.DB.Write(ctx, func(tx *db.Tx) error {
+			_, err := tx.ExecContext(ctx, `UPDATE worker SET available_at = NULL WHERE id = $1`, worker)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("mark worker %s occupied: %w", worker, err)
+	}
+	return nil
 }
 
 // ask gives the worker a run if one waits. It writes only if there is something

@@ -21,31 +21,7 @@ func (s *Service) lose(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, 
 			return fmt.Errorf("skip worker %s: %w", a.worker, err)
 		}
 	}
-	waits, requeue := r.State.Requeued()
-	if a.class == run.Write && a.container != "" {
-		requeue = false // it may have changed something: never repeated
-	}
-	if requeue && a.container != "" {
-		again, err := s.retryLost(ctx, tx, r)
-		if err != nil {
-			return err
-		}
-		requeue = again
-	}
-	to, note := run.Failed, reason
-	if requeue {
-		to, note = waits, reason+"; queued again"
-	}
-	if requeue && a.stop != "" && a.class == run.Read {
-		// It was to stop anyway: it does not go on elsewhere.
-		if err := s.o.Mover.Move(ctx, tx, r, waits, run.Scheduler, runs.Mothership, reason); err != nil {
-			return err
-		}
-		to, note = run.Canceled, a.stopReason
-		if err := s.o.Mover.Move(ctx, tx, r, to, run.User, a.stopActor, note); err != nil {
-			return err
-		}
-	} else if err := s.o.Mover.Move(ctx, tx, r, to, run.Scheduler, runs.Mothership, note); err != nil {
+	if err := s.leave(ctx, tx, a, r, reason); err != nil {
 		return err
 	}
 	if a.wrote {
@@ -58,6 +34,35 @@ func (s *Service) lose(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, 
 		return err
 	}
 	return s.goOn(ctx, tx, a)
+}
+
+// leave brings the run of a lost attempt to where it goes from there, in tx.
+func (s *Service) leave(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, reason string) error {
+	waits, requeue := r.State.Requeued()
+	if a.class == run.Write && a.container != "" {
+		requeue = false // it may have changed something: never repeated
+	}
+	if requeue && a.stop != "" {
+		// A person wanted it to end, and nothing of it is left that could: it does
+		// not go on elsewhere, however often it may be repeated.
+		if run.CanMove(r.State, run.Stopped, run.Scheduler) {
+			return s.o.Mover.Move(ctx, tx, r, run.Stopped, run.Scheduler, a.stopActor, a.stopReason)
+		}
+		if r.State == run.Preparing {
+			return s.unbegun(ctx, tx, r, a.stopActor, a.stopReason)
+		}
+	}
+	if requeue && a.container != "" {
+		again, err := s.retryLost(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		requeue = again
+	}
+	if requeue {
+		return s.o.Mover.Move(ctx, tx, r, waits, run.Scheduler, runs.Mothership, reason+"; queued again")
+	}
+	return s.o.Mover.Move(ctx, tx, r, run.Failed, run.Scheduler, runs.Mothership, reason)
 }
 
 // retryLost reports whether a run that was lost while reading is queued again,
@@ -141,6 +146,7 @@ func (s *Service) Stop(ctx context.Context, tx *db.Tx, r *runs.Run, who, reason 
 		if err := s.o.Mover.Move(ctx, tx, r, waits, run.Scheduler, runs.Mothership, ""); err != nil {
 			return false, err
 		}
+		tx.AfterCommit(func() { s.o.Queue.Wake(a.pool) }) // its worker is free again
 		return false, s.end(ctx, tx, a, reason)
 	}
 	if a.class == run.Write && a.container != "" {

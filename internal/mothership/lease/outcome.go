@@ -28,7 +28,7 @@ func (s *Service) Outcome(ctx context.Context, c pool.WorkerIdentity, ref wire.A
 		if r, err = runs.Load(ctx, tx, ref.Run); err != nil {
 			return err
 		}
-		if d := a.decided.Decision; d != nil && a.decided.Container == req.Container && a.decided.Class == req.Class {
+		if d := a.decided.Decision; d != nil && a.decided.Container == req.Container && a.decided.Class == req.Class && !unparked(a, req) {
 			decision = *d
 			return nil
 		}
@@ -65,6 +65,12 @@ func (s *Service) Outcome(ctx context.Context, c pool.WorkerIdentity, ref wire.A
 	}
 	s.o.Pool.Seen(c.Worker)
 	return s.complete(ctx, c, a, r, decision, req.Nonce)
+}
+
+// unparked reports whether an outcome takes back that its container ended well:
+// the workspace that was asked for cannot be kept, so nobody can go on from it.
+func unparked(a *attempt, req wire.Outcome) bool {
+	return a.live && a.decided.Decision.Next == wire.NextPark && req.Result != wire.ResultOK
 }
 
 // logsIn reports whether an outcome has to wait for its log, and the note for the
@@ -157,15 +163,14 @@ func join(a, b string) string {
 // afterRead decides what follows a reading container that ended well.
 func (s *Service) afterRead(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, req wire.Outcome, note string) (wire.Decision, error) {
 	write := run.Share(run.Phases(r.Type, r.SkipInit), run.Write)
-	if len(write) == 0 {
-		return s.done(ctx, tx, a, r, run.Finished, note)
-	}
-	if r.Type != run.Tracked {
-		return s.next(ctx, tx, a, r, req, write[0]) // nobody confirms a task
-	}
+	planned := r.Type == run.Proposed || r.Type == run.Tracked
 	switch {
-	case r.State != run.Planning:
+	case planned && r.State != run.Planning:
 		return s.done(ctx, tx, a, r, run.Failed, join("the container ended before there was a plan", note))
+	case len(write) == 0:
+		return s.done(ctx, tx, a, r, run.Finished, note)
+	case !planned:
+		return s.next(ctx, tx, a, r, req, write[0]) // nobody confirms a task
 	case req.Plan == nil:
 		return s.done(ctx, tx, a, r, run.Failed, join("the plan's changes were not reported", note))
 	case !req.Plan.Changed:
@@ -212,16 +217,21 @@ func (s *Service) stopped(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Ru
 			return wire.Decision{}, err
 		}
 	case r.State == run.Preparing && a.stop != "":
-		if err := s.o.Mover.Move(ctx, tx, r, run.Ready, run.Scheduler, runs.Mothership, ""); err != nil {
-			return wire.Decision{}, err
-		}
-		if err := s.o.Mover.Move(ctx, tx, r, run.Canceled, run.User, who, join(reason, note)); err != nil {
+		if err := s.unbegun(ctx, tx, r, who, join(reason, note)); err != nil {
 			return wire.Decision{}, err
 		}
 	default:
 		return s.done(ctx, tx, a, r, run.Failed, join(reason, note))
 	}
 	return s.over(ctx, tx, a, r, reason)
+}
+
+// unbegun cancels a run of which nothing has run, by way of READY.
+func (s *Service) unbegun(ctx context.Context, tx *db.Tx, r *runs.Run, who, note string) error {
+	if err := s.o.Mover.Move(ctx, tx, r, run.Ready, run.Scheduler, runs.Mothership, ""); err != nil {
+		return err
+	}
+	return s.o.Mover.Move(ctx, tx, r, run.Canceled, run.User, who, note)
 }
 
 // done brings the run to its end at the worker's word, in tx.

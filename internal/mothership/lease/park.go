@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,13 @@ const uploadFor = time.Hour
 // until it has been parked.
 func (s *Service) park(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run) (wire.Decision, error) {
 	order := wire.ParkOrder{Blob: "parked/" + a.stack + "/" + a.Run + "/" + s.o.NewID()}
-	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(sequence), 0) + 1 FROM parked WHERE stack = $1`, a.stack).Scan(&order.Sequence)
+	// Looked after from here on: whatever becomes of the attempt, what it uploads
+	// must not lie in the store for ever.
+	_, err := tx.ExecContext(ctx, `INSERT INTO upload (object, run, attempt) VALUES ($1, $2, $3)`, order.Blob, a.Run, a.Attempt)
+	if err != nil {
+		return wire.Decision{}, fmt.Errorf("note the upload of run %s: %w", a.Run, err)
+	}
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(sequence), 0) + 1 FROM parked WHERE stack = $1`, a.stack).Scan(&order.Sequence)
 	if err != nil {
 		return wire.Decision{}, fmt.Errorf("number the workspace of run %s: %w", a.Run, err)
 	}
@@ -148,6 +153,9 @@ func (s *Service) unconfirmed(ctx context.Context, tx *db.Tx, a *attempt, r *run
 	if err != nil {
 		return wire.Decision{}, fmt.Errorf("record workspace of run %s: %w", a.Run, err)
 	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM upload WHERE object = $1`, req.Blob); err != nil {
+		return wire.Decision{}, fmt.Errorf("record workspace of run %s: %w", a.Run, err)
+	}
 	if err := s.o.Mover.Move(ctx, tx, r, run.Unconfirmed, run.Worker, a.worker, ""); err != nil {
 		return wire.Decision{}, err
 	}
@@ -155,72 +163,4 @@ func (s *Service) unconfirmed(ctx context.Context, tx *db.Tx, a *attempt, r *run
 		return wire.Decision{}, err
 	}
 	return doneAs(r), s.goOn(ctx, tx, a)
-}
-
-// Expire discards the runs that nobody confirmed in time and removes what ended
-// runs had parked. It is called now and then.
-func (s *Service) Expire(ctx context.Context) error {
-	before := db.Micros(s.o.Now().Add(-s.o.Terms.ParkedFor))
-	old, err := list(ctx, s.o.DB.Read(), `SELECT id FROM run WHERE state = 'UNCONFIRMED' AND state_at < $1 LIMIT 100`, before)
-	if err != nil {
-		return err
-	}
-	for _, id := range old {
-		err := s.o.DB.Write(ctx, func(tx *db.Tx) error {
-			r, err := runs.Load(ctx, tx, id)
-			if err != nil || r.State != run.Unconfirmed {
-				return err
-			}
-			note := fmt.Sprintf("nobody confirmed it within %s", days(s.o.Terms.ParkedFor))
-			if err := s.o.Mover.Move(ctx, tx, r, run.Discarded, run.Scheduler, runs.Mothership, note); err != nil {
-				return err
-			}
-			return s.o.Queue.Stack(ctx, tx, r.Stack)
-		})
-		if err != nil {
-			return fmt.Errorf("expire run %s: %w", id, err)
-		}
-	}
-	return s.remove(ctx)
-}
-
-func days(d time.Duration) string {
-	if d >= 48*time.Hour {
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
-	}
-	return d.String()
-}
-
-// remove deletes the parked workspaces of ended runs.
-func (s *Service) remove(ctx context.Context) error {
-	objects, err := list(ctx, s.o.DB.Read(), `SELECT p.object FROM parked p JOIN run r ON r.id = p.run WHERE p.removed_at IS NULL
-		AND r.state IN ('FINISHED', 'FAILED', 'DISCARDED', 'CANCELED', 'STOPPED', 'SKIPPED') LIMIT 100`)
-	if err != nil {
-		return err
-	}
-	for _, object := range objects {
-		if err := s.o.Blob.Delete(ctx, object); err != nil {
-			return fmt.Errorf("remove parked workspace: %w", err)
-		}
-		err := s.o.DB.Write(ctx, func(tx *db.Tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE parked SET removed_at = $2 WHERE object = $1`, object, db.Micros(s.o.Now()))
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("remove parked workspace: %w", err)
-		}
-	}
-	return nil
-}
-
-func list(ctx context.Context, q db.Queryer, query string, args ...any) ([]string, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	all, err := db.Collect(rows, err, func(rows *sql.Rows) (string, error) {
-		var one string
-		return one, rows.Scan(&one)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list what has expired: %w", err)
-	}
-	return all, nil
 }

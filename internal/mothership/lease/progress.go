@@ -131,8 +131,18 @@ func (s *Service) startingAnswer(c pool.WorkerIdentity, a *attempt, r *runs.Run)
 	}, nil
 }
 
-// Beat acknowledges a sign of life, once what came with it has been committed.
+// maxBeat is far above what any attempt comes to, and far below where counting on
+// would overflow.
+const maxBeat = 1 << 40
+
+// Beat acknowledges a sign of life, once what came with it has been committed. The
+// count goes up whatever number came: what is acknowledged must be seen by the
+// watcher. A launcher that lost its count is alive, and an old beat that comes
+// late only makes the mothership wait longer than the launcher does.
 func (s *Service) Beat(ctx context.Context, c pool.WorkerIdentity, ref wire.AttemptRef, req wire.BeatRequest) (wire.BeatAnswer, error) {
+	if req.Beat < 1 || req.Beat > maxBeat {
+		return wire.BeatAnswer{}, fault.New(fault.Invalid, "a beat is numbered from 1 to %d", int64(maxBeat))
+	}
 	var (
 		a *attempt
 		r *runs.Run
@@ -142,7 +152,8 @@ func (s *Service) Beat(ctx context.Context, c pool.WorkerIdentity, ref wire.Atte
 		if a, r, err = loadLive(ctx, tx, c, ref); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE attempt SET beat = $3 WHERE run = $1 AND attempt = $2 AND live AND beat < $3`, ref.Run, ref.Attempt, req.Beat)
+		_, err = tx.ExecContext(ctx, `UPDATE attempt SET beat = CASE WHEN beat < $3 THEN $3 ELSE beat + 1 END WHERE run = $1 AND attempt = $2 AND live`,
+			ref.Run, ref.Attempt, req.Beat)
 		if err != nil {
 			return fmt.Errorf("record beat of run %s: %w", ref.Run, err)
 		}

@@ -22,6 +22,7 @@ type scheduler interface {
 	Stack(ctx context.Context, tx *db.Tx, stack string) error
 	Pool(ctx context.Context, tx *db.Tx, pool string) error
 	For(ctx context.Context, tx *db.Tx, pool, worker string) error
+	Wake(pool string)
 }
 
 // workers is what attempts need of the pool service.

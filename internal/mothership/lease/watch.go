@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +18,10 @@ type Watcher struct {
 	s    *Service
 	well func() bool
 
-	seen   map[wire.AttemptRef]*watched
+	seen map[wire.AttemptRef]*watched
+	// ends is when the writing container of an attempt that is over must have ended
+	// at the latest, on the monotonic clock, as long as it left a quarantine.
+	ends   map[wire.AttemptRef]time.Duration
 	last   time.Duration // the look before, on the monotonic clock
 	expiry time.Duration // the last call of Expire
 	began  bool
@@ -46,7 +50,7 @@ type row struct {
 // NewWatcher returns a watcher of the service's attempts. well reports whether the
 // listener that launchers call is up; while it is not, nobody can be missed.
 func (s *Service) NewWatcher(well func() bool) *Watcher {
-	return &Watcher{s: s, well: well, seen: map[wire.AttemptRef]*watched{}}
+	return &Watcher{s: s, well: well, seen: map[wire.AttemptRef]*watched{}, ends: map[wire.AttemptRef]time.Duration{}}
 }
 
 // Run looks until ctx ends. An error is logged; it counts as an outage.
@@ -86,17 +90,22 @@ func (w *Watcher) Look(ctx context.Context) error {
 	w.last, w.began = now, true
 	w.update(rows, now)
 	w.extend(now)
+	var errs []error
 	for ref, a := range w.seen {
 		reason := w.verdict(a, now)
 		if reason == "" {
 			continue
 		}
 		if err := w.end(ctx, a, reason); err != nil {
-			return fmt.Errorf("end attempt %d of run %s: %w", ref.Attempt, ref.Run, err)
+			// A database that takes no write has taken no beat either: the attempt
+			// gets a full term again. The others are looked at all the same.
+			a.since = now
+			errs = append(errs, fmt.Errorf("end attempt %d of run %s: %w", ref.Attempt, ref.Run, err))
+			continue
 		}
-		delete(w.seen, ref)
+		w.over(ref)
 	}
-	return w.housekeep(ctx, now)
+	return errors.Join(append(errs, w.housekeep(ctx, now))...)
 }
 
 func (w *Watcher) read(ctx context.Context) ([]row, error) {
@@ -132,9 +141,17 @@ func (w *Watcher) update(rows []row, now time.Duration) {
 	}
 	for ref := range w.seen {
 		if !live[ref] {
-			delete(w.seen, ref)
+			w.over(ref)
 		}
 	}
+}
+
+// over forgets an attempt but for when its writing container must have ended.
+func (w *Watcher) over(ref wire.AttemptRef) {
+	if a := w.seen[ref]; a.class == run.Write && a.container != "" {
+		w.ends[ref] = a.first - a.before + w.limit(a.row)
+	}
+	delete(w.seen, ref)
 }
 
 // age is how old a container was when this process first saw it. The wall clock
@@ -176,7 +193,7 @@ func (w *Watcher) extend(now time.Duration) {
 	for _, a := range silent {
 		if !a.extended {
 			a.extended = true
-			a.since += w.s.o.Terms.silence(a.class)
+			a.since += w.term(a)
 		}
 	}
 	w.s.o.Log.Warn("many workers fell silent at once: waiting for one more term", "silent", len(silent), "live", started)
@@ -235,36 +252,4 @@ func (s *Service) overdue(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Ru
 	}
 	_, err := s.over(ctx, tx, a, r, reason)
 	return err
-}
-
-// housekeep does what is due now and then: quarantines, plans, parked workspaces.
-func (w *Watcher) housekeep(ctx context.Context, now time.Duration) error {
-	s := w.s
-	due, err := s.o.State.Overdue(ctx, s.o.DB.Read())
-	if err != nil {
-		return fmt.Errorf("look for overdue quarantines: %w", err)
-	}
-	if due {
-		err := s.o.DB.Write(ctx, func(tx *db.Tx) error {
-			stacks, err := s.o.State.EndOverdue(ctx, tx)
-			if err != nil {
-				return err
-			}
-			for _, id := range stacks {
-				s.o.Log.Info("quarantine ended at its hard limit", "stack", id)
-				if err := s.o.Queue.Stack(ctx, tx, id); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if now-w.expiry < time.Minute && w.expiry != 0 {
-		return nil
-	}
-	w.expiry = max(now, 1)
-	return s.Expire(ctx)
 }

@@ -95,27 +95,33 @@ func (s *Service) EndQuarantine(ctx context.Context, tx *db.Tx, stack, runID str
 const undecided = `NOT EXISTS (SELECT 1 FROM state WHERE state.stack = state_lock.stack
 	AND state.run = state_lock.run AND state.attempt = state_lock.attempt AND state.recovery)`
 
-// EndOverdue ends the quarantines whose container must have ended by now, in tx,
-// and returns their stacks.
-func (s *Service) EndOverdue(ctx context.Context, tx *db.Tx) ([]string, error) {
-	rows, err := tx.QueryContext(ctx, `DELETE FROM state_lock WHERE quarantined_at IS NOT NULL AND quarantine_until < $1
-		AND `+undecided+` RETURNING stack`, db.Micros(s.o.Now()))
-	stacks, err := db.Collect(rows, err, func(rows *sql.Rows) (string, error) {
-		var id string
-		return id, rows.Scan(&id)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("end overdue quarantines: %w", err)
-	}
-	return stacks, nil
+// Quarantined is a stack's lock that a lost attempt has left.
+type Quarantined struct {
+	Stack, Run string
+	Attempt    int64
+	Until      time.Time     // when its container must have ended, by the wall clock
+	Timeout    time.Duration // the run timeout that its launcher kept; 0: unknown
 }
 
-// Overdue reports whether a quarantine's time is up, so that EndOverdue has work.
-func (s *Service) Overdue(ctx context.Context, q db.Queryer) (bool, error) {
-	var found bool
-	err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM state_lock WHERE quarantined_at IS NOT NULL AND quarantine_until < $1
-		AND `+undecided+`)`, db.Micros(s.o.Now())).Scan(&found)
-	return found, err
+// Quarantines lists the quarantines that end by themselves with time: all but
+// those that wait for a person.
+func (s *Service) Quarantines(ctx context.Context, q db.Queryer) ([]Quarantined, error) {
+	rows, err := q.QueryContext(ctx, `SELECT state_lock.stack, state_lock.run, state_lock.attempt, quarantine_until, a.timeout_ms
+		FROM state_lock JOIN attempt a ON a.run = state_lock.run AND a.attempt = state_lock.attempt
+		WHERE quarantined_at IS NOT NULL AND `+undecided)
+	all, err := db.Collect(rows, err, func(rows *sql.Rows) (Quarantined, error) {
+		var (
+			l              Quarantined
+			until, timeout int64
+		)
+		err := rows.Scan(&l.Stack, &l.Run, &l.Attempt, &until, &timeout)
+		l.Until, l.Timeout = db.Time(until), time.Duration(timeout)*time.Millisecond
+		return l, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list quarantines: %w", err)
+	}
+	return all, nil
 }
 
 // ClearQuarantine ends a stack's quarantine because a person says so. after is

@@ -113,6 +113,14 @@ CREATE TABLE parked (
 CREATE UNIQUE INDEX parked_stack ON parked (stack, sequence);
 CREATE INDEX parked_kept ON parked (run) WHERE removed_at IS NULL;
 
+-- What an attempt was asked to upload and has not parked: removed once it has
+-- ended and no URL for it is good any more.
+CREATE TABLE upload (
+    object  TEXT PRIMARY KEY,
+    run     TEXT NOT NULL,
+    attempt BIGINT NOT NULL
+);
+
 -- States, current and past, and recovery versions.
 CREATE TABLE state (
     id         TEXT PRIMARY KEY,
