@@ -155,7 +155,7 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err = queue.New(queue.Options{DB: inst.DB, Mover: mover, Events: events, Hints: hints, Now: now, Log: log})
+	line, err = queue.New(queue.Options{DB: inst.DB, Mover: mover, Events: events, Hints: hints, Online: pools.Online, Now: now, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,6 @@ func (s *Service) Stop(ctx context.Context, tx *db.Tx, r *runs.Run, who, reason 
 		if err := s.o.Mover.Move(ctx, tx, r, waits, run.Scheduler, runs.Mothership, ""); err != nil {
 			return false, err
 		}
-		tx.AfterCommit(func() { s.o.Queue.Wake(a.pool) }) // its worker is free again
 		return false, s.end(ctx, tx, a, reason)
 	}
 	if a.class == run.Write && a.container != "" {

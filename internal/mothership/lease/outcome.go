@@ -257,10 +257,7 @@ func (s *Service) over(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, 
 // goOn lets the queue look at the stack that became free, and at the pool that
 // the worker is of: a stack may have moved to another one meanwhile.
 func (s *Service) goOn(ctx context.Context, tx *db.Tx, a *attempt) error {
-	if err := s.o.Queue.Stack(ctx, tx, a.stack); err != nil {
-		return err
-	}
-	return s.o.Queue.Pool(ctx, tx, a.pool)
+	return s.o.Queue.Left(ctx, tx, a.stack, a.pool)
 }
 
 func doneAs(r *runs.Run) wire.Decision {

@@ -20,9 +20,8 @@ import (
 // scheduler is what attempts need of the queue.
 type scheduler interface {
 	Stack(ctx context.Context, tx *db.Tx, stack string) error
-	Pool(ctx context.Context, tx *db.Tx, pool string) error
+	Left(ctx context.Context, tx *db.Tx, stack, pool string) error
 	For(ctx context.Context, tx *db.Tx, pool, worker string) error
-	Wake(pool string)
 }
 
 // workers is what attempts need of the pool service.

@@ -37,10 +37,8 @@ type idle struct {
 // assign pairs the waiting runs of the pool, best first, with its idle workers,
 // newest first. asking is a worker that takes part though it cannot be hinted.
 func (s *Service) assign(ctx context.Context, tx *db.Tx, pool, asking string) error {
-	var (
-		after cursor
-		free  []idle
-	)
+	var after cursor
+	free := supply{s: s, pool: pool, asking: asking, before: cursor{key: 1 << 62}}
 	for {
 		waiting, err := s.heads(ctx, tx, pool, after)
 		if err != nil {
@@ -48,27 +46,22 @@ func (s *Service) assign(ctx context.Context, tx *db.Tx, pool, asking string) er
 		}
 		for _, r := range waiting {
 			after = cursor{r.SortKey, r.ID}
-			if free == nil {
-				if free, err = s.idle(ctx, tx, pool, asking); err != nil {
-					return err
-				}
-			}
-			if len(free) == 0 {
-				return nil
+			if there, err := free.any(ctx, tx); err != nil || !there {
+				return err
 			}
 			needed, err := recipients(ctx, tx, r)
 			if err != nil {
 				return err
 			}
-			at := slices.IndexFunc(free, func(w idle) bool { return holds(w.keys, needed) })
-			if at < 0 {
-				continue // the reason is shown; others may still go
-			}
-			if err := s.give(ctx, tx, r, pool, free[at].id); err != nil {
+			worker, err := free.take(ctx, tx, needed)
+			if err != nil {
 				return err
 			}
-			if free = slices.Delete(free, at, at+1); len(free) == 0 {
-				free = nil // there may be more than one page
+			if worker == "" {
+				continue // the reason is shown; others may still go
+			}
+			if err := s.give(ctx, tx, r, pool, worker); err != nil {
+				return err
 			}
 		}
 		if len(waiting) < page {
@@ -98,42 +91,72 @@ func (s *Service) heads(ctx context.Context, tx *db.Tx, pool string, after curso
 // draining does.
 const eligible = `gone_at IS NULL AND available_at IS NOT NULL AND NOT drained AND NOT cycle AND NOT leaving AND NOT skipped AND unwell = ''`
 
-// idle lists workers that could take a run, newest first: up to a page of those
-// that can be hinted, and asking.
-func (s *Service) idle(ctx context.Context, tx *db.Tx, pool, asking string) ([]idle, error) {
-	var found []idle
-	type row struct {
-		idle
-		availableAt int64
-	}
-	before := row{availableAt: 1 << 62}
-	for {
-		rows, err := tx.QueryContext(ctx, `SELECT w.id, w.keys, w.available_at FROM worker w WHERE w.pool = $1 AND `+eligible+`
-			AND (w.available_at, w.id) < ($2, $3) AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.worker = w.id AND a.live)
-			ORDER BY w.available_at DESC, w.id DESC LIMIT $4`, pool, before.availableAt, before.id, page)
-		some, err := db.Collect(rows, err, func(rows *sql.Rows) (row, error) {
-			var (
-				w    row
-				keys string
-			)
-			if err := rows.Scan(&w.id, &keys, &w.availableAt); err != nil {
-				return w, err
-			}
-			return w, json.Unmarshal([]byte(keys), &w.keys)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list idle workers of pool %s: %w", pool, err)
-		}
-		for _, w := range some {
-			before = w
-			if w.id == asking || s.o.Hints.Live(w.id) {
-				found = append(found, w.idle)
-			}
-		}
-		if len(found) > 0 || len(some) < page {
-			return found, nil
+// supply is the pool's workers that could take a run, newest first, read page by
+// page as far as they are needed: the one that holds an old key may be the last.
+type supply struct {
+	s            *Service
+	pool, asking string
+	free         []idle
+	before       cursor // the last worker that was read
+	all          bool   // there are no more than those in free
+}
+
+// any reports whether there is a worker at all.
+func (f *supply) any(ctx context.Context, tx *db.Tx) (bool, error) {
+	for len(f.free) == 0 && !f.all {
+		if err := f.more(ctx, tx); err != nil {
+			return false, err
 		}
 	}
+	return len(f.free) > 0, nil
+}
+
+// take takes out the first worker that holds one of the keys; "" if none does.
+func (f *supply) take(ctx context.Context, tx *db.Tx, needed []string) (string, error) {
+	for from := 0; ; {
+		for ; from < len(f.free); from++ {
+			if w := f.free[from]; holds(w.keys, needed) {
+				f.free = slices.Delete(f.free, from, from+1)
+				return w.id, nil
+			}
+		}
+		if f.all {
+			return "", nil
+		}
+		if err := f.more(ctx, tx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// more reads a page of workers and keeps those that can be hinted, and asking.
+func (f *supply) more(ctx context.Context, tx *db.Tx) error {
+	rows, err := tx.QueryContext(ctx, `SELECT w.id, w.keys, w.available_at FROM worker w WHERE w.pool = $1 AND `+eligible+`
+		AND (w.available_at, w.id) < ($2, $3) AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.worker = w.id AND a.live)
+		ORDER BY w.available_at DESC, w.id DESC LIMIT $4`, f.pool, f.before.key, f.before.id, page)
+	read := 0
+	_, err = db.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		var (
+			w    idle
+			keys string
+		)
+		if err := rows.Scan(&w.id, &keys, &f.before.key); err != nil {
+			return struct{}{}, err
+		}
+		f.before.id = w.id
+		read++
+		if w.id != f.asking && !f.s.o.Hints.Live(w.id) {
+			return struct{}{}, nil
+		}
+		err := json.Unmarshal([]byte(keys), &w.keys)
+		f.free = append(f.free, w)
+		return struct{}{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("list idle workers of pool %s: %w", f.pool, err)
+	}
+	f.all = read < page
+	return nil
 }
 
 // recipients returns the fingerprints of the keys of which one is needed to go on

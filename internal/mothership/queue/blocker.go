@@ -84,15 +84,20 @@ func (busy) Reason(ctx context.Context, q db.Queryer, c Candidate) (runs.Reason,
 	return runs.Reason{Code: "stack_busy", Run: by, Message: fmt.Sprintf("stack %q is busy with run %s", c.Slug, by)}, true, nil
 }
 
-// candidate completes what blockers ask about.
-func candidate(ctx context.Context, q db.Queryer, r *runs.Run) (Candidate, error) {
-	c := Candidate{Run: r, Stack: r.Stack}
-	err := q.QueryRowContext(ctx, `SELECT slug, COALESCE(pool, ''), COALESCE(locked_by, ''), disabled FROM stack WHERE id = $1`, r.Stack).
+// stackOf reads what blockers ask about a stack, for a candidate without its run.
+func stackOf(ctx context.Context, q db.Queryer, stack string) (Candidate, error) {
+	c := Candidate{Stack: stack}
+	err := q.QueryRowContext(ctx, `SELECT slug, COALESCE(pool, ''), COALESCE(locked_by, ''), disabled FROM stack WHERE id = $1`, stack).
 		Scan(&c.Slug, &c.Pool, &c.LockedBy, &c.Disabled)
 	if err != nil {
-		return c, fmt.Errorf("load stack %s of run %s: %w", r.Stack, r.ID, err)
+		return c, fmt.Errorf("load stack %s for the queue: %w", stack, err)
 	}
 	return c, nil
+}
+
+func (c Candidate) with(r *runs.Run) Candidate {
+	c.Run = r
+	return c
 }
 
 // reasons returns what holds a run back; with first, only the first reason.

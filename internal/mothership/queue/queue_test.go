@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/mothership/lease/leasetest"
+	"github.com/spaceport-iac/spaceport/internal/mothership/queue"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -300,6 +302,75 @@ func BenchmarkTriggerToAssignment(b *testing.B) {
 		b.StartTimer()
 		if r := w.Task(st, true); r.State != run.Preparing {
 			b.Fatalf("the run is %s", r.State)
+		}
+	}
+}
+
+func TestAWorkerWithAnOldKeyIsFoundBehindManyWithoutIt(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	w.Worker("01OLD")
+	for i := range 40 {
+		w.Clock.Advance(time.Second)
+		w.Worker(fmt.Sprintf("01NEW%02d", i))
+	}
+	w.Exec(`UPDATE worker SET keys = '["sha256:new"]' WHERE id <> '01OLD'`)
+	st := w.Stack("web", nil)
+	w.Exec(`INSERT INTO state (id, stack, sequence, base, run, attempt, write_id, mode, object, digest, size, recipients, created_at)
+		VALUES ('s', $1, 1, 0, 'r', 1, 'w', 'sealed', 'o', 'd', 1, '["sha256:pool"]', 1)`, st.ID)
+	r := w.Trigger(st, run.Tracked)
+	w.WantState(r.ID, run.Preparing)
+	if got := workerOf(w, r.ID); got != "01OLD" {
+		t.Errorf("the run was given to %s, which cannot open its state", got)
+	}
+}
+
+func TestWhoLocksAStackDoesNotWaitForThoseWhomTheLockKeepsOut(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	st := w.Stack("web", nil)
+	bobs := w.Trigger(st, run.Tracked)
+	w.Exec(`UPDATE run SET triggered_by = 'admin::bob' WHERE id = $1`, bobs.ID)
+	if _, err := w.Stacks.Lock(w.Ctx(), st.Slug, "looking"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.DB.Write(ctx, func(tx *db.Tx) error { return w.Queue.Stack(ctx, tx, st.ID) }); err != nil {
+		t.Fatal(err)
+	}
+	w.WantState(bobs.ID, run.Queued)
+	anns := w.Trigger(st, run.Tracked)
+	w.WantState(anns.ID, run.Ready)
+	second := w.Trigger(st, run.Tracked)
+	if why, err := w.Runs.WhyWaiting(w.Ctx(), second.ID); err != nil || len(why) != 1 || why[0].Run != anns.ID {
+		t.Errorf("the owner's second run waits because of %+v, %v; want the first", why, err)
+	}
+	if _, err := w.Runs.Discard(w.Ctx(), anns.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.WantState(second.ID, run.Ready)
+	wantReasons(w, bobs.ID, "locked", "stack_busy")
+}
+
+func TestWorkersThatAreSilentAreNotCalledBusy(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	online := map[string]bool{"01A": true}
+	q, err := queue.New(queue.Options{
+		DB: w.DB, Mover: w.Mover, Events: w.Events, Hints: w.Hints, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler),
+		Online: func(worker string) bool { return online[worker] },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.Trigger(w.Stack("web", nil), run.Tracked)
+	w.Worker("01A")
+	w.Worker("01B")
+	w.Exec(`UPDATE worker SET drained = TRUE WHERE id = '01A'`)
+	for _, c := range []struct{ now, want string }{{"01A", "all_drained"}, {"01B", "no_free_worker"}, {"", "no_workers"}} {
+		clear(online)
+		online[c.now] = true
+		if why, err := q.Reasons(ctx, w.DB.Read(), r); err != nil || len(why) != 1 || why[0].Code != c.want {
+			t.Errorf("with %q online alone the reasons are %+v, %v; want %s", c.now, why, err, c.want)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -15,10 +17,11 @@ import (
 // Reasons says why a run has not gone on: what blocks it while it is QUEUED, and
 // why no worker takes it while it waits for one.
 func (s *Service) Reasons(ctx context.Context, q db.Queryer, r *runs.Run) ([]runs.Reason, error) {
-	c, err := candidate(ctx, q, r)
+	c, err := stackOf(ctx, q, r.Stack)
 	if err != nil {
 		return nil, err
 	}
+	c.Run = r
 	switch {
 	case r.State == run.Queued:
 		why, err := s.reasons(ctx, q, c, false)
@@ -32,15 +35,18 @@ func (s *Service) Reasons(ctx context.Context, q db.Queryer, r *runs.Run) ([]run
 	return nil, nil
 }
 
-// behind names the older run of the stack that goes first.
+// behind names the run of the stack that goes first.
 func (s *Service) behind(ctx context.Context, q db.Queryer, c Candidate) ([]runs.Reason, error) {
-	var first string
-	err := q.QueryRowContext(ctx, `SELECT COALESCE(MIN(id), '') FROM run WHERE stack = $1 AND blocking AND state = 'QUEUED' AND id < $2`,
-		c.Stack, c.Run.ID).Scan(&first)
-	if err != nil || first == "" {
-		return nil, err
+	var next string
+	err := q.QueryRowContext(ctx, `SELECT r.id FROM run r WHERE r.stack = $1 AND r.blocking AND r.state = 'QUEUED' ORDER BY `+first+` LIMIT 1`,
+		c.Stack, c.LockedBy).Scan(&next)
+	if errors.Is(err, sql.ErrNoRows) || next == c.Run.ID {
+		return nil, nil
 	}
-	return []runs.Reason{{Code: "stack_busy", Run: first, Message: fmt.Sprintf("run %s of stack %q goes first", first, c.Slug)}}, nil
+	if err != nil {
+		return nil, fmt.Errorf("look for the next run of stack %s: %w", c.Stack, err)
+	}
+	return []runs.Reason{{Code: "stack_busy", Run: next, Message: fmt.Sprintf("run %s of stack %q goes first", next, c.Slug)}}, nil
 }
 
 // noWorker says what is the matter with the pool's workers.
@@ -50,16 +56,17 @@ func (s *Service) noWorker(ctx context.Context, q db.Queryer, r *runs.Run) ([]ru
 		return nil, err
 	}
 	type row struct {
+		id      string
 		keys    []string
 		drained bool
 	}
-	rows, err := q.QueryContext(ctx, `SELECT w.keys, w.drained FROM worker w WHERE w.pool = $1 AND w.gone_at IS NULL`, r.Pool)
+	rows, err := q.QueryContext(ctx, `SELECT w.id, w.keys, w.drained FROM worker w WHERE w.pool = $1 AND w.gone_at IS NULL`, r.Pool)
 	workers, err := db.Collect(rows, err, func(rows *sql.Rows) (row, error) {
 		var (
 			w    row
 			keys string
 		)
-		if err := rows.Scan(&keys, &w.drained); err != nil {
+		if err := rows.Scan(&w.id, &keys, &w.drained); err != nil {
 			return w, err
 		}
 		return w, json.Unmarshal([]byte(keys), &w.keys)
@@ -67,8 +74,13 @@ func (s *Service) noWorker(ctx context.Context, q db.Queryer, r *runs.Run) ([]ru
 	if err != nil {
 		return nil, fmt.Errorf("list workers of pool %s: %w", r.Pool, err)
 	}
-	if len(workers) == 0 {
+	all := len(workers)
+	workers = slices.DeleteFunc(workers, func(w row) bool { return !s.o.Online(w.id) })
+	switch {
+	case all == 0:
 		return []runs.Reason{{Code: "no_workers", Message: "the pool has no workers"}}, nil
+	case len(workers) == 0:
+		return []runs.Reason{{Code: "no_workers", Message: "none of the pool's workers has been heard of lately"}}, nil
 	}
 	drained, keyed := true, false
 	for _, w := range workers {

@@ -37,6 +37,9 @@ type Options struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Every    time.Duration // between looks at everything; default 5 s
+	// Online reports whether a worker has been heard of lately, for the reasons that
+	// people read; nil: all have.
+	Online func(worker string) bool
 }
 
 // Service is the queue.
@@ -53,6 +56,9 @@ func New(o Options) (*Service, error) {
 	if o.Blockers == nil {
 		o.Blockers = Blockers()
 	}
+	if o.Online == nil {
+		o.Online = func(string) bool { return true }
+	}
 	if o.Every <= 0 {
 		o.Every = 5 * time.Second
 	}
@@ -66,11 +72,22 @@ const batch = 100
 // what waits and is blocked again becomes QUEUED, and idle workers of the stack's
 // pool take what waits.
 func (s *Service) Stack(ctx context.Context, tx *db.Tx, stack string) error {
-	pool, err := s.promote(ctx, tx, stack)
+	return s.Left(ctx, tx, stack, "")
+}
+
+// Left is Stack for a run that has left a worker of a pool, in tx. That pool is
+// looked at too: the stack may have moved to another one meanwhile.
+func (s *Service) Left(ctx context.Context, tx *db.Tx, stack, pool string) error {
+	now, err := s.promote(ctx, tx, stack)
 	if err != nil {
 		return err
 	}
-	if pool == "" {
+	if now != "" {
+		if err := s.Pool(ctx, tx, now); err != nil {
+			return err
+		}
+	}
+	if pool == "" || pool == now {
 		return nil
 	}
 	return s.Pool(ctx, tx, pool)
@@ -79,8 +96,9 @@ func (s *Service) Stack(ctx context.Context, tx *db.Tx, stack string) error {
 // promote moves the stack's runs between QUEUED and READY and returns its pool,
 // whether it has runs or not: what ended may have freed a worker for others.
 func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool string, err error) {
-	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(pool, '') FROM stack WHERE id = $1`, stack).Scan(&pool); err != nil {
-		return "", fmt.Errorf("look up pool of stack %s: %w", stack, err)
+	st, err := stackOf(ctx, tx, stack)
+	if err != nil {
+		return "", err
 	}
 	rows, err := tx.QueryContext(ctx, `SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state IN (`+waiting+`) LIMIT $2`, stack, batch)
 	ready, err := db.Collect(rows, err, scan)
@@ -88,34 +106,27 @@ func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool st
 		return "", fmt.Errorf("list waiting runs of stack %s: %w", stack, err)
 	}
 	for _, r := range ready {
-		c, err := candidate(ctx, tx, r)
-		if err != nil {
-			return "", err
-		}
-		if err := s.recheck(ctx, tx, c); err != nil {
+		if err := s.recheck(ctx, tx, st.with(r)); err != nil {
 			return "", err
 		}
 	}
-	// Of the blocking runs only the oldest can go on; the others wait for it.
-	rows, err = tx.QueryContext(ctx, `SELECT * FROM (SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state = 'QUEUED' AND r.blocking ORDER BY r.id LIMIT 1)
-		UNION ALL SELECT * FROM (SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state = 'QUEUED' AND NOT r.blocking ORDER BY r.id LIMIT $2)`, stack, batch)
+	// Of the blocking runs only the first can go on; the others wait for it.
+	rows, err = tx.QueryContext(ctx, `SELECT * FROM (SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state = 'QUEUED' AND r.blocking ORDER BY `+first+` LIMIT 1)
+		UNION ALL SELECT * FROM (SELECT `+runs.Columns+` FROM run r WHERE r.stack = $1 AND r.state = 'QUEUED' AND NOT r.blocking ORDER BY r.id LIMIT $3)`,
+		stack, st.LockedBy, batch)
 	queued, err := db.Collect(rows, err, scan)
 	if err != nil {
 		return "", fmt.Errorf("list queued runs of stack %s: %w", stack, err)
 	}
 	for _, r := range queued {
-		c, err := candidate(ctx, tx, r)
-		if err != nil {
-			return "", err
-		}
-		why, err := s.reasons(ctx, tx, c, true)
+		why, err := s.reasons(ctx, tx, st.with(r), true)
 		if err != nil {
 			return "", err
 		}
 		if len(why) > 0 {
 			continue
 		}
-		r.Pool = c.Pool
+		r.Pool = st.Pool
 		if err := s.Rank(ctx, tx, r); err != nil {
 			return "", err
 		}
@@ -123,8 +134,13 @@ func (s *Service) promote(ctx context.Context, tx *db.Tx, stack string) (pool st
 			return "", err
 		}
 	}
-	return pool, nil
+	return st.Pool, nil
 }
+
+// first orders a stack's queued blocking runs: the oldest first, but while
+// somebody holds the stack's lock ($2), theirs before those that have to wait for
+// its end, or the owner of the lock would wait for them.
+const first = `CASE WHEN r.triggered_by = $2 THEN 0 ELSE 1 END, r.id`
 
 // recheck queues a READY run again that something blocks by now, and moves a
 // waiting run to the pool that its stack has now.
