@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -378,13 +377,4 @@ func tryRun(env []string, argv ...string) (string, error) {
 		return string(out), fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return string(out), nil
-}
-
-// as returns err as a problem of the API, or nil.
-func as(err error) *problem {
-	var p *problem
-	if errors.As(err, &p) {
-		return p
-	}
-	return nil
 }
