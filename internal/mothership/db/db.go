@@ -97,6 +97,9 @@ func (d *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	tx := &Tx{Tx: inner}
+	// A panic in f goes on, but the one connection that writes must be free again.
+	// After a commit this does nothing.
+	defer func() { _ = inner.Rollback() }()
 	if err := f(tx); err != nil {
 		return errors.Join(err, ignoreDone(inner.Rollback()))
 	}

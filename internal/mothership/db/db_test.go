@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 )
@@ -44,5 +45,23 @@ func TestAChangeIsSeenOnlyIfItsTransactionIsCommitted(t *testing.T) {
 	}
 	if names != "kept" {
 		t.Errorf("spaces are %q, want only the committed one", names)
+	}
+}
+
+func TestAPanicLeavesTheDatabaseWritable(t *testing.T) {
+	t.Parallel()
+	d, err := db.Open(context.Background(), filepath.Join(t.TempDir(), "spaceport.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	func() {
+		defer func() { _ = recover() }()
+		_ = d.Write(context.Background(), func(*db.Tx) error { panic("a bug") })
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := d.Write(ctx, func(*db.Tx) error { return nil }); err != nil {
+		t.Errorf("after a panic a transaction is answered %v", err)
 	}
 }

@@ -32,7 +32,7 @@ func (s *Service) Orders(ctx context.Context, c pool.WorkerIdentity, req wire.Or
 			return wire.Orders{}, err
 		}
 	}
-	want, err := s.o.Pool.Spoke(ctx, c, pool.Report{Hints: req.Hints, Leaving: req.Leaving, Unwell: req.Unwell})
+	want, err := s.o.Pool.Spoke(ctx, c, pool.Report{Hints: req.Hints, Leaving: req.Leaving, Unwell: clip(req.Unwell, maxReason)})
 	if err != nil {
 		return wire.Orders{}, err
 	}

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/mothership/lease/leasetest"
 	"github.com/spaceport-iac/spaceport/internal/mothership/pool"
+	"github.com/spaceport-iac/spaceport/internal/mothership/runs"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -276,4 +278,45 @@ func TestABeatThatCountsFromTheStartAgainIsASignOfLife(t *testing.T) {
 	n := int64(0)
 	w.pass(2*time.Minute, func() { n++; beat(w.World, one, ref, min(n, 50)) })
 	w.WantState(r.ID, run.Initializing)
+}
+
+func TestWhatALauncherSaysIsBounded(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	one := w.Worker("01WORKERONE")
+	long := strings.Repeat("ü", 100_000)
+	if _, err := w.Lease.Orders(ctx, one, wire.OrdersRequest{Session: 1, Hints: true, Unwell: long}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Lease.Orders(ctx, one, wire.OrdersRequest{Session: 1, Hints: true}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.Runs.Trigger(w.Ctx(), runs.TriggerInput{Stack: w.Stack("web", nil).Slug, Type: run.Tracked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := w.Ref(r)
+	w.Accept(one, ref, run.Read)
+	start := wire.StartingRequest{Session: 1, Container: "c", Class: run.Read, Phase: run.PhaseInit, TimeoutMs: 1 << 62}
+	for _, sha := range []string{"", "main", "--upload-pack=x", strings.Repeat("0", 41), strings.Repeat("A", 40)} {
+		start.Commit = &wire.Commit{SHA: sha}
+		if _, err := w.Lease.Starting(ctx, one, ref, start); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a start at commit %q is answered %v, want it refused", sha, err)
+		}
+	}
+	start.Commit = &wire.Commit{SHA: strings.Repeat("0", 40), Author: long, Message: long}
+	if _, err := w.Lease.Starting(ctx, one, ref, start); err != nil {
+		t.Fatal(err)
+	}
+	w.End(one, ref, wire.Outcome{Container: "c", Class: run.Read, Result: wire.ResultFailed, Reason: long})
+	var longest, timeout int64
+	w.Scan(`SELECT MAX(n) FROM (SELECT LENGTH(commit_data) AS n FROM run UNION ALL SELECT LENGTH(reason) FROM run UNION ALL SELECT LENGTH(note) FROM run_history
+		UNION ALL SELECT LENGTH(data) FROM event UNION ALL SELECT LENGTH(unwell) FROM worker UNION ALL SELECT LENGTH(end_reason) FROM attempt)`, &longest)
+	if longest > 20_000 {
+		t.Errorf("a text of %d characters is kept", longest)
+	}
+	w.Scan(`SELECT timeout_ms FROM attempt`, &timeout)
+	if limit := 30 * 24 * time.Hour; time.Duration(timeout)*time.Millisecond > limit {
+		t.Errorf("the run timeout is %d ms, more than %s", timeout, limit)
+	}
 }

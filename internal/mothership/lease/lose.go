@@ -126,7 +126,7 @@ func (s *Service) Gone(ctx context.Context, c pool.WorkerIdentity, ref wire.Atte
 
 func goneReason(req wire.GoneRequest) string {
 	if req.Reason != "" {
-		return req.Reason
+		return clip(req.Reason, maxReason)
 	}
 	return "the container went away without a result"
 }

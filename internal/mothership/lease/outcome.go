@@ -15,6 +15,7 @@ import (
 // Outcome takes the end of a container and decides what comes next: nothing, a
 // parked workspace, or the job of the other class. A repeat is answered the same.
 func (s *Service) Outcome(ctx context.Context, c pool.WorkerIdentity, ref wire.AttemptRef, req wire.Outcome) (wire.Decision, error) {
+	req.Reason, req.Phase = clip(req.Reason, maxReason), run.Phase(clip(string(req.Phase), maxName))
 	var (
 		a        *attempt
 		r        *runs.Run
@@ -190,7 +191,7 @@ func (s *Service) afterRead(ctx context.Context, tx *db.Tx, a *attempt, r *runs.
 // next lets the attempt go on in a writing container, in tx: class and the start
 // of that container are recorded before its job exists.
 func (s *Service) next(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, req wire.Outcome, phase run.Phase) (wire.Decision, error) {
-	if req.NextContainer == "" || req.Nonce == "" || req.NextContainer == a.container {
+	if req.NextContainer == "" || len(req.NextContainer) > maxContainer || req.Nonce == "" || req.NextContainer == a.container {
 		return wire.Decision{}, fault.New(fault.Invalid, "run %s goes on in another container, which the outcome has to name with a nonce", r.ID)
 	}
 	a.class = run.Write

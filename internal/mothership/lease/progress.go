@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -14,11 +15,17 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
+// maxContainer is the longest name of a container, in bytes.
+const maxContainer = 64
+
+// maxTimeout is the longest run timeout that a launcher may keep.
+const maxTimeout = 30 * 24 * time.Hour
+
 // Starting records that a container is about to be given its job, and so allows
 // it. The run moves to the state of the container's first phase.
 func (s *Service) Starting(ctx context.Context, c pool.WorkerIdentity, ref wire.AttemptRef, req wire.StartingRequest) (wire.StartingAnswer, error) {
-	if req.Container == "" || len(req.Container) > 64 {
-		return wire.StartingAnswer{}, fault.New(fault.Invalid, "a start names its container with at most 64 bytes")
+	if req.Container == "" || len(req.Container) > maxContainer {
+		return wire.StartingAnswer{}, fault.New(fault.Invalid, "a start names its container with at most %d bytes", maxContainer)
 	}
 	var (
 		a *attempt
@@ -39,7 +46,7 @@ func (s *Service) Starting(ctx context.Context, c pool.WorkerIdentity, ref wire.
 			return err
 		}
 		if req.Commit != nil {
-			if err := runs.SetCommit(ctx, tx, r, *req.Commit); err != nil {
+			if err := runs.SetCommit(ctx, tx, r, clipCommit(*req.Commit)); err != nil {
 				return err
 			}
 		}
@@ -97,6 +104,7 @@ func (s *Service) start(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run,
 	if timeoutMs <= 0 {
 		timeoutMs = a.timeout.Milliseconds()
 	}
+	timeoutMs = min(timeoutMs, maxTimeout.Milliseconds()) // a hard limit in years is none
 	_, err := tx.ExecContext(ctx, `UPDATE attempt SET class = $3, container = $4, started_at = $5, timeout_ms = $6, wrote = $7
 		WHERE run = $1 AND attempt = $2 AND live`, a.Run, a.Attempt, string(a.class), container, db.Micros(now), timeoutMs, a.wrote)
 	if err != nil {

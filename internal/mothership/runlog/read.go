@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
@@ -61,13 +62,33 @@ func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	end := offset + int64(len(text))
-	page := Page{Exists: st.bytes > 0, Messages: lines(text), Next: strconv.FormatInt(end, 10), More: end < st.bytes}
+	more := offset+int64(len(text)) < st.bytes
+	if more || !st.over {
+		// What follows may complete the last character: it comes with that.
+		text = whole(text)
+	}
+	page := Page{Exists: st.bytes > 0, Messages: lines(text), Next: strconv.FormatInt(offset+int64(len(text)), 10), More: more}
 	page.Finished = st.over && !page.More
 	if page.Finished && st.lost > 0 {
 		page.Messages = append(page.Messages, fmt.Sprintf("[%d bytes of this log were lost]\n", st.lost))
 	}
 	return page, nil
+}
+
+// whole returns text without the beginning of a character at its end. Pages end
+// between bytes, and half a character would not survive the answer.
+func whole(text string) string {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		tail := text[len(text)-n:]
+		if !utf8.RuneStart(tail[0]) {
+			continue
+		}
+		if !utf8.FullRuneInString(tail) {
+			return text[:len(text)-n]
+		}
+		break
+	}
+	return text
 }
 
 // lines splits text behind each line end. What follows the last is a message too:

@@ -129,6 +129,34 @@ func TestALongLogComesInPages(t *testing.T) {
 	}
 }
 
+func TestACharacterIsNotCutBetweenPages(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, char := range []string{"é", "€", "😀"} {
+		for cut := 1; cut < len(char); cut++ {
+			w.print("<" + char[:cut])
+			page := w.read(fmt.Sprint(w.offset - int64(cut) - 1))
+			if got := strings.Join(page.Messages, ""); got != "<" || page.More || page.Finished {
+				t.Errorf("with %d bytes of %s there the page is %q, %+v", cut, char, got, page)
+			}
+			w.print(char[cut:])
+			if got := strings.Join(w.read(page.Next).Messages, ""); got != char {
+				t.Errorf("the next page is %q, want %s", got, char)
+			}
+		}
+	}
+	w.print("\xff\xf0\x9f")
+	if got := strings.Join(w.read(fmt.Sprint(w.offset-3)).Messages, ""); got != "\xff" {
+		t.Errorf("what is no character is answered as %q", got)
+	}
+	if err := w.apply(wire.LogUpdate{Closes: []wire.LogClose{{StateVersion: w.version, Bytes: w.offset}}}); err != nil {
+		t.Fatal(err)
+	}
+	if last := w.read(fmt.Sprint(w.offset - 2)); !last.Finished || strings.Join(last.Messages, "") != "\xf0\x9f" {
+		t.Errorf("the end of a closed log is %+v", last)
+	}
+}
+
 func TestChunksAreCommittedInOrderAndOnce(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

@@ -200,6 +200,9 @@ func SetOutputs(ctx context.Context, tx *db.Tx, r *Run, all []wire.Output) error
 
 // SetCommit pins the run's commit. A commit that is pinned stays.
 func SetCommit(ctx context.Context, tx *db.Tx, r *Run, c wire.Commit) error {
+	if !commitID.MatchString(c.SHA) {
+		return fault.New(fault.Invalid, "%q is not the id of a commit", c.SHA)
+	}
 	if r.Commit.SHA != "" && r.Commit.SHA != c.SHA {
 		return fault.New(fault.Conflict, "run %s is pinned to commit %s and cannot become %s", r.ID, r.Commit.SHA, c.SHA)
 	}

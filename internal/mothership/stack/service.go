@@ -225,6 +225,14 @@ func (s *Service) Delete(ctx context.Context, ref string) (Stack, error) {
 		if !errors.Is(err, sql.ErrNoRows) {
 			return nil, fmt.Errorf("look for runs of the stack: %w", err)
 		}
+		err = tx.QueryRowContext(ctx, `SELECT run FROM state_lock WHERE stack = $1`, st.ID).Scan(&run)
+		if err == nil {
+			return nil, fault.New(fault.Conflict, "stack %q cannot be deleted while it is not certain that run %s has ended", st.Slug, run).Named("stack_quarantined").
+				WithHint("wait for its worker, or clear the quarantine")
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("look for the state lock of the stack: %w", err)
+		}
 		now := db.Micros(s.o.Now())
 		if _, err := tx.ExecContext(ctx, `UPDATE stack SET deleted_at = $1, updated_at = $1 WHERE id = $2`, now, st.ID); err != nil {
 			return nil, fmt.Errorf("delete stack: %w", err)

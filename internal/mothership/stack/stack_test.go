@@ -339,6 +339,11 @@ func TestAStackInUseOrProtectedIsNotDeleted(t *testing.T) {
 		t.Errorf("with a run: %v", err)
 	}
 	w.exec(t, `UPDATE run SET state = 'DISCARDED'`)
+	w.exec(t, `INSERT INTO state_lock (stack, run, attempt, held_at, quarantined_at, quarantine_until) VALUES ($1, 'RUN', 1, 1, 1, 1)`, st.ID)
+	if _, err := w.Delete(admin(), "shop"); code(err) != "conflict.stack_quarantined" || !strings.Contains(err.Error(), "RUN") {
+		t.Errorf("in quarantine: %v", err)
+	}
+	w.exec(t, `DELETE FROM state_lock`)
 	in := input("shop")
 	in.Settings.ProtectFromDeletion = true
 	if _, err := w.Update(admin(), "shop", in); err != nil {

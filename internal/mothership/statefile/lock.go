@@ -156,9 +156,18 @@ func (s *Service) ClearQuarantine(ctx context.Context, stack string, after func(
 	})
 }
 
+// Bounds of a tool's lock, in bytes.
+const (
+	maxLockID   = 256
+	maxLockInfo = 16 << 10
+)
+
 // Lock takes the tool's own lock, which nests inside the attempt's. One asked for
 // by an attempt that reads is granted and excludes nobody: it can change nothing.
 func (s *Service) Lock(ctx context.Context, c Caller, req wire.LockRequest) error {
+	if req.ID == "" || len(req.ID) > maxLockID || len(req.Info) > maxLockInfo {
+		return fault.New(fault.Invalid, "a lock has an id of 1 to %d bytes and at most %d bytes about its owner", maxLockID, maxLockInfo)
+	}
 	return s.toolLock(ctx, c, func(tx *db.Tx, stack string, l lock) error {
 		if l.tool != "" && l.tool != req.ID {
 			return fault.New(fault.Conflict, "the state is locked with %s", l.tool).Named("tool_locked").WithHint("%s", l.info)

@@ -76,11 +76,22 @@ func (s *Service) Put(ctx context.Context, c Caller, w Write, body io.Reader) (w
 	row := row{id: id, object: object, size: int64(len(data)), write: w, statement: statement}
 	answer, kept, err := s.record(ctx, c, row)
 	if err != nil || !kept {
-		// A retry that raced with this one was first, or the row could not be
-		// written: the object belongs to nothing.
-		_ = s.o.Blob.Delete(context.WithoutCancel(ctx), object)
+		s.abandon(context.WithoutCancel(ctx), object)
 	}
 	return answer, err
+}
+
+// abandon removes an object whose row was not written: a retry that raced with it
+// was first, or the database refused. A commit that failed may have happened all
+// the same, and a row without its state would be the worst of all: what cannot be
+// known to belong to nothing stays.
+func (s *Service) abandon(ctx context.Context, object string) {
+	var kept bool
+	err := s.o.DB.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM state WHERE object = $1)`, object).Scan(&kept)
+	if err != nil || kept {
+		return
+	}
+	_ = s.o.Blob.Delete(ctx, object) // an object too many harms nobody
 }
 
 // repeated answers a write that has been stored before.

@@ -19,9 +19,6 @@ func (h *Handler) stateRoutes() {
 		if err := decode(w, r, maxBody, &req); err != nil {
 			return nil, err
 		}
-		if req.ID == "" || len(req.ID) > 256 {
-			return nil, fault.New(fault.Invalid, "a lock has an id of at most 256 bytes")
-		}
 		return wire.Done{}, h.o.States.Lock(r.Context(), c, req)
 	}))
 	h.mux.HandleFunc(below("DELETE", wire.VerbLock), h.caller(func(w http.ResponseWriter, r *http.Request, c statefile.Caller) (any, error) {
