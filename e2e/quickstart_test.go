@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -52,4 +53,25 @@ func TestQuickstartFromACleanClone(t *testing.T) {
 			}
 		})
 	}
+	t.Run("without terraform and tofu", func(t *testing.T) {
+		// Only what is linked here is on PATH.
+		path := t.TempDir()
+		for _, name := range []string{"git", "sh", "cat", "echo", "sleep", "date", "mkdir", "env", "id", "ls"} {
+			full, err := exec.LookPath(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(full, filepath.Join(path, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := tryRun([]string{"PATH=" + path}, filepath.Join(clone, "bin", "spaceport"), "quickstart", "--yes", "--once",
+			"--backend", "process", "--data", filepath.Join(t.TempDir(), "data"))
+		if err != nil {
+			t.Fatalf("quickstart: %v\n%s", err, out)
+		}
+		if !strings.Contains(out, "FINISHED") || !strings.Contains(out, "terraform") {
+			t.Errorf("quickstart should say that there is no terraform, and finish all the same:\n%s", out)
+		}
+	})
 }
