@@ -17,10 +17,13 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// readers is how many connections read at a time.
+const readers = 4
+
 // DB is the mothership's database.
 type DB struct {
-	write *sql.DB
-	read  *sql.DB
+	write, read           *sql.DB
+	writeStmts, readStmts statements
 }
 
 // Queryer is what a transaction and a read-only connection have in common.
@@ -32,7 +35,9 @@ type Queryer interface {
 // Tx is a writing transaction.
 type Tx struct {
 	*sql.Tx
-	after []func()
+	d      *DB
+	after  []func()
+	unseen []string // statements that are to be prepared once the connection is free
 }
 
 // AfterCommit registers f to be called once the transaction has been committed,
@@ -62,7 +67,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), write.Close())
 	}
-	read.SetMaxOpenConns(4)
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers) // one that is closed forgets what it has prepared
 	d := &DB{write: write, read: read}
 	if err := d.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate database %s: %w", path, err), d.Close())
@@ -96,7 +102,8 @@ func (d *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	tx := &Tx{Tx: inner}
+	tx := &Tx{Tx: inner, d: d}
+	defer func() { d.prepare(ctx, tx.unseen) }()
 	// A panic in f goes on, but the one connection that writes must be free again.
 	// After a commit this does nothing.
 	defer func() { _ = inner.Rollback() }()
@@ -120,7 +127,7 @@ func ignoreDone(err error) error {
 }
 
 // Read returns what reads committed data outside of any transaction.
-func (d *DB) Read() Queryer { return d.read }
+func (d *DB) Read() Queryer { return reader{d} }
 
 // Micros returns t as the database keeps it.
 func Micros(t time.Time) int64 { return t.UnixMicro() }

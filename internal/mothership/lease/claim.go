@@ -145,7 +145,7 @@ func (s *Service) Accept(ctx context.Context, c pool.WorkerIdentity, ref wire.At
 		return nil, err
 	}
 	s.o.Pool.Seen(c.Worker)
-	return s.Job(ctx, c, ref, req)
+	return s.job(ctx, c, ref, req)
 }
 
 // Job answers the job of an accepted attempt, sealed to the worker's present
@@ -154,6 +154,11 @@ func (s *Service) Job(ctx context.Context, c pool.WorkerIdentity, ref wire.Attem
 	if err := s.newest(ctx, c, req.Session); err != nil {
 		return nil, err
 	}
+	return s.job(ctx, c, ref, req)
+}
+
+// job is Job for a session that is the newest.
+func (s *Service) job(ctx context.Context, c pool.WorkerIdentity, ref wire.AttemptRef, req wire.AcceptRequest) (*wire.JobAnswer, error) {
 	a, r, err := loadLive(ctx, s.o.DB.Read(), c, ref)
 	if err != nil {
 		return nil, err
