@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		switch args := os.Args[1:]; args[0] {
 		case "supervise":
 			os.Exit(container.SuperviseMain(args[1:]))
+		case "put-state":
+			os.Exit(putState(args[1]))
 		case "worker":
 			if len(args) == 3 && args[1] == "env-dump" {
 				os.Exit(worker.EnvDump(args[2]))
@@ -36,6 +39,24 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// putState writes a state as Terraform would.
+func putState(state string) int {
+	req, err := http.NewRequest(http.MethodPost, os.Getenv("TF_HTTP_ADDRESS"), strings.NewReader(state))
+	if err != nil {
+		return 2
+	}
+	req.SetBasicAuth(os.Getenv("TF_HTTP_USERNAME"), os.Getenv("TF_HTTP_PASSWORD"))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 3
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 4
+	}
+	return 0
 }
 
 // world is a mothership and a repository.

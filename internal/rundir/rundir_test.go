@@ -204,13 +204,16 @@ func TestARequestIsAnswered(t *testing.T) {
 	if err != nil || a.Status != 200 || string(reply) != "reply" {
 		t.Errorf("answer %+v %q %v", a, reply, err)
 	}
-	// An adopting launcher sees the request once more.
+	// An adopting launcher sees those that are still open.
+	if err := i.Request(wire.Request{ID: "2", Op: wire.OpStateGet}, nil); err != nil {
+		t.Fatal(err)
+	}
 	again, err := Open(filepath.Dir(d.Path()), id, Options{UID: os.Getuid()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = again.Close() }()
-	if rs, err := again.Requests(); err != nil || len(rs) != 1 {
+	if rs, err := again.Requests(); err != nil || len(rs) != 1 || rs[0].ID != "2" {
 		t.Errorf("after adoption: %+v, %v", rs, err)
 	}
 }

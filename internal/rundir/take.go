@@ -44,7 +44,7 @@ func (d *Dir) ReadWorkflow() (map[string]string, error) {
 const maxRequest = 64 << 10
 
 // Requests returns the requests that this Dir has not returned before, oldest
-// first. After adoption all are returned again: answers are idempotent. A request
+// first. After adoption those that have no answer yet are returned again. A request
 // that cannot be read is an error and ends the run, since an honest worker writes
 // none.
 func (d *Dir) Requests() ([]wire.Request, error) {
@@ -62,6 +62,12 @@ func (d *Dir) Requests() ([]wire.Request, error) {
 		path := wire.OutRequests + "/" + name
 		if !validID(id) {
 			return fresh, untrusted(wire.OutRequests, "holding a name that is no request's")
+		}
+		// The answer lies where only a launcher can write. A state write that was
+		// served twice would be sealed anew, and two blobs would claim its place.
+		if _, err := d.in.Lstat(wire.InAnswers + "/" + name); err == nil {
+			d.seen[id] = true
+			continue
 		}
 		var r wire.Request
 		if err := d.takeJSON(path, maxRequest, &r); err != nil {

@@ -40,6 +40,7 @@ func (t *task) watched(ctx, work context.Context, at logNote) error {
 		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: t.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
 		Origin: t.o.Origin, Pool: t.o.Pool, Stack: rec.Job.Stack.ID, Ref: t.ref, Class: rec.Class,
 		Core: (seal.Core{Lines: rec.Core}).Digest(), Store: rec.Job.Store, Fenced: t.fenced,
+		Moved: func(now wire.JobState) { t.change(dir, rec, func() { rec.Job.Store = now }) },
 	})
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ var idForm = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,128}$`)
 type Entry struct {
 	ID     string          `json:"id"` // the write id
 	Ref    wire.AttemptRef `json:"ref"`
-	Order  int64           `json:"order"` // of the attempt's writes
+	Order  int64           `json:"order"` // of the attempt's writes, across launchers
 	Stack  string          `json:"stack"`
 	Mode   string          `json:"mode"`
 	Base   int64           `json:"base"`   // sequence of the state it replaces

@@ -75,6 +75,7 @@ type State struct {
 	Mode      string
 	Recovery  [][]byte
 	Writes    map[string]wire.StateAnswer
+	Digests   map[string]string // of the writes
 	Lock      string
 }
 
@@ -220,7 +221,7 @@ func (m *Mothership) Lost(r *Run) { m.With(func() { r.Over = true }) }
 func (m *Mothership) State(stack string) *State {
 	st := m.states[stack]
 	if st == nil {
-		st = &State{Digest: "none", Writes: map[string]wire.StateAnswer{}}
+		st = &State{Digest: "none", Writes: map[string]wire.StateAnswer{}, Digests: map[string]string{}}
 		m.states[stack] = st
 	}
 	return st

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -78,7 +79,11 @@ func (m *Mothership) putState(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	st := m.State(x.Job.Stack.ID)
-	if a, again := st.Writes[r.PathValue("write")]; again {
+	write := r.PathValue("write")
+	if a, again := st.Writes[write]; again {
+		if st.Digests[write] != r.Header.Get(wire.HeaderDigest) {
+			return nil, fault.New(fault.Conflict, "state write %q was stored with other bytes", write)
+		}
 		return a, nil
 	}
 	base, _ := strconv.ParseInt(r.Header.Get(wire.HeaderSequence), 10, 64)
@@ -93,6 +98,6 @@ func (m *Mothership) putState(r *http.Request, body []byte) (any, error) {
 		st.Signature, _ = base64.StdEncoding.DecodeString(r.Header.Get(wire.HeaderSignature))
 		a = wire.StateAnswer{Sequence: st.Sequence}
 	}
-	st.Writes[r.PathValue("write")] = a
+	st.Writes[write], st.Digests[write] = a, r.Header.Get(wire.HeaderDigest)
 	return a, nil
 }

@@ -52,10 +52,17 @@ func (s *Server) put(ctx context.Context, id string, body func() (io.ReadCloser,
 	if answer == nil {
 		// Without contact: the journal answers. The next write builds on this one.
 		s.o.Say("The state was kept on the worker and will be delivered when the mothership can be reached")
-		s.store.Sequence, s.store.Statement = e.Sequence, seal.StatementDigest(e.Statement)
-		return nil
+		s.move(e.Sequence, seal.StatementDigest(e.Statement))
 	}
 	return nil
+}
+
+// move notes what the next write builds on.
+func (s *Server) move(sequence int64, statement string) {
+	s.store.Sequence, s.store.Statement = sequence, statement
+	if s.o.Moved != nil {
+		s.o.Moved(s.store)
+	}
 }
 
 // keep seals a state, signs what it is, and has both on disk.
@@ -65,7 +72,6 @@ func (s *Server) keep(id string, plain []byte) (journal.Entry, error) {
 	if err != nil {
 		return journal.Entry{}, err
 	}
-	s.order++
 	digest := seal.Digest(sealed)
 	statement, err := seal.Statement{
 		Kind: seal.KindState, Origin: s.o.Origin, Pool: s.o.Pool, Signer: s.o.Key.Fingerprint(),
@@ -81,7 +87,7 @@ func (s *Server) keep(id string, plain []byte) (journal.Entry, error) {
 		return journal.Entry{}, err
 	}
 	e := journal.Entry{
-		ID: id, Ref: s.o.Ref, Order: s.order, Stack: s.o.Stack, Mode: s.store.Mode, Base: s.store.Sequence,
+		ID: id, Ref: s.o.Ref, Order: s.store.Sequence + 1, Stack: s.o.Stack, Mode: s.store.Mode, Base: s.store.Sequence,
 		Digest: digest, Sequence: s.store.Sequence + 1, Statement: statement, Signature: signature,
 	}
 	if err := s.o.Journal.Append(e, sealed); err != nil {
@@ -127,10 +133,11 @@ func (s *Server) deliver(ctx context.Context, e journal.Entry) (*wire.StateAnswe
 			return nil, err
 		}
 	}
-	s.store.Sequence, s.store.Statement = e.Sequence, digest
+	sequence := e.Sequence
 	if answer.Sequence > 0 {
-		s.store.Sequence = answer.Sequence
+		sequence = answer.Sequence
 	}
+	s.move(sequence, digest)
 	return &answer, nil
 }
 

@@ -46,8 +46,12 @@ type Options struct {
 	Stack    string // ULID
 	Ref      wire.AttemptRef
 	Class    run.Class
-	Core     string // digest of the job core
-	Store    wire.JobState
+	Core     string        // digest of the job core
+	Store    wire.JobState // what is current: the signed job's word, or the last Moved
+	// Moved, if set, is told what the next write builds on, each time that this
+	// changes by a write and before the tool hears of it. A launcher that comes
+	// after must build on the same: else what its tool writes is nobody's successor.
+	Moved func(wire.JobState)
 	// Fenced is closed when the run has been without contact for too long.
 	Fenced <-chan struct{}
 }
@@ -57,7 +61,6 @@ type Server struct {
 	o Options
 
 	mu    sync.Mutex
-	order int64
 	store wire.JobState // what is current, as far as this launcher knows
 }
 
