@@ -67,7 +67,10 @@ func TestAStatementIsGoodAgainWhateverBecameOfItBefore(t *testing.T) {
 			t.Errorf("after a change the spaces are %s, want %s: an old look was kept", got, c.want)
 		}
 	}
-	if err := d.Write(ctx, func(tx *db.Tx) error { _, err := tx.ExecContext(ctx, `ALTER TABLE space ADD COLUMN extra TEXT`); return err }); err != nil {
+	if err := d.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.ExecContext(ctx, `ALTER TABLE space ADD COLUMN extra TEXT`)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := insert(ctx, "h"); err != nil {

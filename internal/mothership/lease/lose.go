@@ -17,8 +17,8 @@ import (
 // speaks.
 func (s *Service) lose(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, reason string, silent bool) error {
 	if silent {
-		if _, err := tx.ExecContext(ctx, `UPDATE worker SET skipped = TRUE WHERE id = $1`, a.worker); err != nil {
-			return fmt.Errorf("skip worker %s: %w", a.worker, err)
+		if err := s.skip(ctx, tx, a); err != nil {
+			return err
 		}
 	}
 	if err := s.leave(ctx, tx, a, r, reason); err != nil {
@@ -34,6 +34,14 @@ func (s *Service) lose(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, 
 		return err
 	}
 	return s.goOn(ctx, tx, a)
+}
+
+// skip keeps other runs from the attempt's worker until it speaks, in tx.
+func (s *Service) skip(ctx context.Context, tx *db.Tx, a *attempt) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE worker SET skipped = TRUE WHERE id = $1`, a.worker); err != nil {
+		return fmt.Errorf("skip worker %s: %w", a.worker, err)
+	}
+	return nil
 }
 
 // leave brings the run of a lost attempt to where it goes from there, in tx.

@@ -247,6 +247,10 @@ func (w *Watcher) end(ctx context.Context, seen *watched, reason string) error {
 // overdue fails a run whose container should have ended long ago, though its
 // launcher is there. There is no quarantine: its latest end has passed.
 func (s *Service) overdue(ctx context.Context, tx *db.Tx, a *attempt, r *runs.Run, reason string) error {
+	// Its worker has that container yet, and says when it has not.
+	if err := s.skip(ctx, tx, a); err != nil {
+		return err
+	}
 	if err := s.o.Mover.Move(ctx, tx, r, run.Failed, run.Scheduler, runs.Mothership, reason); err != nil {
 		return err
 	}

@@ -302,6 +302,18 @@ func TestTheHardLimitEndsEvenAnAttemptThatBeats(t *testing.T) {
 	if r := w.WantState(r.ID, run.Failed); !strings.Contains(r.Reason, "hard limit") {
 		t.Errorf("the reason is %q", r.Reason)
 	}
+	// The worker has that container yet: it gets nothing until it says otherwise.
+	next := w.Trigger(w.Stack("api", nil), run.Proposed)
+	w.WantState(next.ID, run.Ready)
+	for _, busy := range []*wire.AttemptRef{&ref, nil} {
+		if _, err := w.Lease.Orders(ctx, c, wire.OrdersRequest{Session: 1, Hints: true, Busy: busy}); err != nil {
+			t.Fatal(err)
+		}
+		w.look()
+		if state := w.Run(next.ID).State; (state == run.Preparing) != (busy == nil) {
+			t.Errorf("with a worker that holds %v the next run is %s", busy, state)
+		}
+	}
 }
 
 func TestAPlanThatNobodyConfirmsIsDiscarded(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 	maxVariable     = 120 << 10
 	maxVariableName = 255
 	maxFilePath     = 1024
+	// maxTotal bounds all values of a stack as they are kept, in bytes: a job that no
+	// launcher can take would go from worker to worker for ever.
+	maxTotal = 32 << 20
 )
 
 // variableName is what a shell can name. A prefix that says in which class of run
@@ -112,8 +115,10 @@ func (s *Service) SetConfig(ctx context.Context, ref string, in ConfigInput) (Co
 		e.Value = &in.Value
 	}
 	_, err := s.change(ctx, access.StackUpdate, ref, EventChanged, func(tx *db.Tx, st *Stack) (map[string]string, error) {
-		var others int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM stack_config WHERE stack = $1 AND id <> $2`, st.ID, in.ID).Scan(&others); err != nil {
+		var others, bytes int
+		err := tx.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM stack_config WHERE stack = $1 AND id <> $2`, st.ID, in.ID).
+			Scan(&others, &bytes)
+		if err != nil {
 			return nil, fmt.Errorf("count configuration: %w", err)
 		}
 		if others >= maxElements {
@@ -122,6 +127,10 @@ func (s *Service) SetConfig(ctx context.Context, ref string, in ConfigInput) (Co
 		wrapped, err := s.o.Vault.Wrap(ctx, valuePurpose(st.ID, in.ID), []byte(in.Value))
 		if err != nil {
 			return nil, err
+		}
+		if bytes+len(wrapped) > maxTotal {
+			return nil, fault.New(fault.Conflict, "the variables and files of stack %q would be larger than %d MiB together", st.Slug, maxTotal>>20).Named("config_total").
+				WithHint("keep what is large in the repository or in a store of its own")
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO stack_config (stack, id, type, value, write_only, checksum, description, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -3,7 +3,9 @@ package stack_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -152,4 +154,22 @@ func TestAnUnusableElementIsNamedWithoutItsValue(t *testing.T) {
 	}
 	w.set(t, file("largest", encoded(strings.Repeat("x", 2<<20))))
 	w.set(t, variable("ro_A_1", "two\nlines"))
+}
+
+func TestAllValuesTogetherFitIntoAJob(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.create(t, input("shop"))
+	file := base64.StdEncoding.EncodeToString(make([]byte, 2<<20))
+	var err error
+	n := 0
+	for ; n < 20 && err == nil; n++ {
+		_, err = w.SetConfig(admin(), "shop", stack.ConfigInput{ID: fmt.Sprintf("f%d", n), Type: stack.FileMount, Value: file})
+	}
+	if code(err) != "conflict.config_total" || n < 10 {
+		t.Fatalf("after %d large files: %v", n, err)
+	}
+	if _, err := w.SetConfig(admin(), "shop", stack.ConfigInput{ID: "f0", Type: stack.FileMount, Value: file}); err != nil {
+		t.Errorf("one is replaced: %v", err)
+	}
 }

@@ -180,9 +180,26 @@ func (h *Handler) worker(f func(w http.ResponseWriter, r *http.Request, c pool.W
 	}
 }
 
+// readWithin is how long a body of JSON may take to arrive; large ones may take
+// longer.
+const (
+	readWithin      = time.Minute
+	readLargeWithin = 10 * time.Minute
+)
+
 // decode reads a JSON body of at most limit bytes. Unknown fields are allowed: a
-// newer launcher may send more.
+// newer launcher may send more. The time is bounded too, since whoever registers
+// has shown nothing yet.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	within := readWithin
+	if limit > maxBody {
+		within = readLargeWithin
+	}
+	// A connection that cannot have a deadline is a test's. It ends with the body:
+	// what comes after it on the connection is another request's.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(within))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	body := http.MaxBytesReader(w, r.Body, limit)
 	if err := json.NewDecoder(body).Decode(into); err != nil {
 		var large *http.MaxBytesError
