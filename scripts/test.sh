@@ -30,7 +30,8 @@ need_witnesses() { # other people's tools that vouch for our formats
 
 need_engine() {
   docker version >/dev/null 2>&1 && return
-  scripts/dockerd.sh start && engine_started=yes
+  scripts/dockerd.sh start && engine_started=yes || return
+  DOCKER_HOST=$(scripts/dockerd.sh host) && export DOCKER_HOST
 }
 
 need_terraform() {
