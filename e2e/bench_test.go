@@ -112,33 +112,37 @@ func (w *world) performing(stack, id string) int {
 
 func TestBenchDispatch(t *testing.T) {
 	for _, backend := range []string{"process", "docker"} {
-		w, stack := benchWorld(t, backend, 1)
-		n := samples
+		t.Run(backend, func(t *testing.T) { benchDispatch(t, backend) })
+	}
+}
+
+func benchDispatch(t *testing.T, backend string) {
+	w, stack := benchWorld(t, backend, 1)
+	n := samples
+	if backend == "docker" {
+		n /= 2
+	}
+	var started, line, end, bare figures
+	w.warm(stack)
+	for range n {
+		s, l, e := w.dispatch(t, stack)
+		started, line, end = append(started, s), append(line, l), append(end, e)
 		if backend == "docker" {
-			n /= 2
-		}
-		var started, line, end, bare figures
-		w.warm(stack)
-		for range n {
-			s, l, e := w.dispatch(t, stack)
-			started, line, end = append(started, s), append(line, l), append(end, e)
-			if backend == "docker" {
-				begin := time.Now()
-				if out, err := exec.Command("docker", "run", "--rm", "--entrypoint", "/bin/date", runnerImage(t)).CombinedOutput(); err != nil {
-					t.Fatalf("docker run: %v\n%s", err, out)
-				}
-				bare = append(bare, time.Since(begin))
+			begin := time.Now()
+			if out, err := exec.Command("docker", "run", "--rm", "--entrypoint", "/bin/date", runnerImage(t)).CombinedOutput(); err != nil {
+				t.Fatalf("docker run: %v\n%s", err, out)
 			}
+			bare = append(bare, time.Since(begin))
 		}
-		busy(t)
-		fmt.Printf("| backend | measure | p50 | p99 |\n|---|---|---|---|\n")
-		fmt.Printf("| %s | trigger → process runs | %v |\n", backend, started)
-		fmt.Printf("| %s | trigger → first line readable | %v |\n", backend, line)
-		fmt.Printf("| %s | trigger → run ended | %v |\n", backend, end)
-		if backend == "docker" {
-			fmt.Printf("| docker | bare `docker run`, same image | %v |\n", bare)
-			fmt.Printf("ratio of first line to bare docker run, p50: %.2f\n", float64(line.at(0.5))/float64(bare.at(0.5)))
-		}
+	}
+	busy(t)
+	fmt.Printf("| backend | measure | p50 | p99 |\n|---|---|---|---|\n")
+	fmt.Printf("| %s | trigger → process runs | %v |\n", backend, started)
+	fmt.Printf("| %s | trigger → first line readable | %v |\n", backend, line)
+	fmt.Printf("| %s | trigger → run ended | %v |\n", backend, end)
+	if backend == "docker" {
+		fmt.Printf("| docker | bare `docker run`, same image | %v |\n", bare)
+		fmt.Printf("ratio of first line to bare docker run, p50: %.2f\n", float64(line.at(0.5))/float64(bare.at(0.5)))
 	}
 }
 

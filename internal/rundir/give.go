@@ -115,7 +115,13 @@ func (d *Dir) give(name string, from io.Reader) error {
 
 // WritePrivate writes a note of the launcher's own, on the disk when it returns.
 func (d *Dir) WritePrivate(name string, data []byte) error {
-	return named(writeSynced(d.Private(), name, data), "write the run's file private/"+name)
+	return named(writePrivate(d.Private(), name, data, true), "write the run's file private/"+name)
+}
+
+// NotePrivate writes a note of the launcher's own that is seen whole or not at
+// all, but need not survive the machine.
+func (d *Dir) NotePrivate(name string, data []byte) error {
+	return named(writePrivate(d.Private(), name, data, false), "write the run's file private/"+name)
 }
 
 // ReadPrivate reads a note.
@@ -123,7 +129,7 @@ func (d *Dir) ReadPrivate(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(d.Private(), filepath.Base(name)))
 }
 
-func writeSynced(dir, name string, data []byte) error {
+func writePrivate(dir, name string, data []byte, sync bool) error {
 	name = filepath.Base(name)
 	temp := filepath.Join(dir, ".new-"+name)
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -131,7 +137,7 @@ func writeSynced(dir, name string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if closeErr := f.Close(); err == nil {
@@ -143,6 +149,9 @@ func writeSynced(dir, name string, data []byte) error {
 	if err != nil {
 		_ = os.Remove(temp)
 		return err
+	}
+	if !sync {
+		return nil
 	}
 	parent, err := os.Open(dir)
 	if err != nil {

@@ -75,7 +75,10 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 		}
 		return t.unprepared(work, b, err)
 	}
-	return t.watched(ctx, work, logNote{})
+	t.markMu.Lock()
+	t.noted = p.rec.Log
+	t.markMu.Unlock()
+	return t.watched(ctx, work, p.rec.Log)
 }
 
 // order returns the order to stop, or nil.
@@ -181,13 +184,9 @@ func (t *task) release(work context.Context, p *prepared, b *begun) error {
 	if start.State == first.State() {
 		p.rec.Phases = []PhaseLog{{Phase: first, Version: start.StateVersion}}
 	}
-	if err := writeNote(p.dir, noteLease, t.lease.Note()); err != nil {
-		return err
-	}
+	p.rec.Lease = t.lease.Note()
 	offset, hash := t.ship.Snapshot(t.version)
-	if err := writeNote(p.dir, noteLog, logNote{Version: t.version, Offset: offset, Hash: hash}); err != nil {
-		return err
-	}
+	p.rec.Log = logNote{Version: t.version, Offset: offset, Hash: hash}
 	if err := p.dir.Lease(0); err != nil {
 		return err
 	}
@@ -209,13 +208,14 @@ func (t *task) release(work context.Context, p *prepared, b *begun) error {
 	}
 	p.worker = wire.WorkerJob{}
 	t.log.Info("the run was released", "container", p.rec.Container, "class", p.rec.Class)
-	t.startBeating(work)
+	// The recorded start was a sign of life.
+	t.startBeating(work, time.Duration(start.Terms.BeatMs)*time.Millisecond)
 	return nil
 }
 
 // adopted goes on with a container that another launcher of this worker began.
 func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) error {
-	note, err := readLease(d)
+	note, err := readLease(d, rec)
 	if err != nil {
 		t.log.Warn("the lease's note cannot be read; the run counts as long without contact", "err", err)
 		note = lease.Note{}
@@ -234,11 +234,13 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 		t.discard(d)
 		return t.gone(work, rec.Container, "the container does not exist any more")
 	}
-	var at logNote
-	if err := readNote(d, noteLog, &at); err != nil {
-		return err
+	at, err := readLog(d, rec)
+	if err != nil {
+		// As after a power cut; the log is read again from where it began.
+		t.log.Warn("the log's note cannot be read", "err", err)
+		at = rec.Log
 	}
-	t.startBeating(work)
+	t.startBeating(work, 0)
 	answer, err := t.api.Logs(work, wire.LogsRequest{Logs: wire.LogUpdate{Want: 16, WantStateVersion: at.Version, WantFrom: at.Chunk + chunkGap}})
 	t.note(err)
 	if err != nil && !fault.Is(err, fault.Stale) {
@@ -261,37 +263,47 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 // chunkGap is more than the number of chunks that can be in flight.
 const chunkGap = 1000
 
-// startBeating begins the attempt's beats and its fence, once.
-func (t *task) startBeating(work context.Context) {
+// startBeating begins the attempt's beats, the first after a wait, and its fence,
+// once.
+func (t *task) startBeating(work context.Context, wait time.Duration) {
 	t.mu.Lock()
 	first := !t.beating
 	t.beating = true
 	t.mu.Unlock()
 	if first {
-		t.spawn(func() { t.beat(work) })
+		t.spawn(func() { t.beat(work, wait) })
 		t.spawn(func() { t.fence(work) })
 	}
 }
 
 // beat gives signs of life until the attempt is over.
-func (t *task) beat(ctx context.Context) {
-	for ctx.Err() == nil {
+func (t *task) beat(ctx context.Context, wait time.Duration) {
+	for pause(ctx, wait) {
 		t.mu.Lock()
 		l := t.lease
 		t.mu.Unlock()
 		terms := l.Terms()
 		started := t.o.Clock()
 		t.beatOnce(ctx, l, terms)
-		wait := time.Duration(terms.BeatMs)*time.Millisecond - (t.o.Clock() - started)
+		wait = time.Duration(terms.BeatMs)*time.Millisecond - (t.o.Clock() - started)
 		if wait < time.Millisecond {
 			wait = min(time.Duration(terms.BeatMs)*time.Millisecond, time.Second)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+	}
+}
+
+// pause waits, and reports false if ctx ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

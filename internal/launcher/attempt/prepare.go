@@ -67,9 +67,6 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 			t.discard(dir)
 		}
 	}()
-	if err := t.save(dir, rec); err != nil {
-		return nil, err
-	}
 	t.spawn(func() { t.keepAlive(ctx, dir) })
 	if dir.Foreign() {
 		return nil, fault.New(fault.Unsupported, "the launcher must run as root or as user %d to give the workspace to its run", container.RunUID).Named("launcher_user")
@@ -135,7 +132,9 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	rec.Core = core.Lines
 	rec.Job = stripped(*job)
 	t.workerJob(p, job, carried)
-	return p, t.save(dir, rec)
+	// The record is written at the release: until then the directory is worth
+	// nothing to a launcher that comes after, and one without a record is removed.
+	return p, nil
 }
 
 // checkJob refuses paths that would lead out of the workspace.

@@ -26,8 +26,8 @@ const (
 // Names of notes in private/.
 const (
 	noteRecord = "record.json"
-	noteLease  = "lease.json"
-	noteLog    = "log.json"
+	noteLease  = "lease.json" // since the release; before the first, see Record
+	noteLog    = "log.json"   // likewise
 	noteParked = "parked.age"
 )
 
@@ -51,6 +51,9 @@ type Record struct {
 	Bearer string     `json:"bearer"` // for this attempt alone
 	Phases []PhaseLog `json:"phases"`
 	Texts  []Text     `json:"texts,omitempty"`
+
+	Lease lease.Note `json:"lease"` // as of the release
+	Log   logNote    `json:"log"`   // as of the release
 }
 
 // PhaseLog says which state version's log a phase writes.
@@ -105,12 +108,22 @@ func Load(runs, id string) (*Record, error) {
 	return &r, nil
 }
 
+// writeNote writes a note that means something to a launcher of the same boot
+// alone: no container outlives its machine. So it is not synced to the disk.
 func writeNote(d *rundir.Dir, name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return d.WritePrivate(name, data)
+	return d.NotePrivate(name, data)
+}
+
+func writeRecord(d *rundir.Dir, r *Record) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return d.WritePrivate(noteRecord, data)
 }
 
 func readNote(d *rundir.Dir, name string, v any) error {
@@ -121,7 +134,18 @@ func readNote(d *rundir.Dir, name string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-func readLease(d *rundir.Dir) (n lease.Note, err error) {
-	err = readNote(d, noteLease, &n)
+func readLease(d *rundir.Dir, r *Record) (n lease.Note, err error) {
+	if err = readNote(d, noteLease, &n); rundir.Missing(err) {
+		return r.Lease, nil
+	}
+	return n, err
+}
+
+// readLog returns where the log goes on: at the last note, or where the record
+// says that it began.
+func readLog(d *rundir.Dir, r *Record) (n logNote, err error) {
+	if err = readNote(d, noteLog, &n); rundir.Missing(err) {
+		return r.Log, nil
+	}
 	return n, err
 }

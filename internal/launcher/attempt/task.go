@@ -40,6 +40,7 @@ type task struct {
 
 	markMu sync.Mutex
 	marks  []logNote
+	noted  logNote // the last that was written down
 
 	recMu sync.Mutex // guards what stands in rec, and its file
 
@@ -254,7 +255,7 @@ func (t *task) say(line string) {
 func (t *task) save(d *rundir.Dir, rec *Record) error {
 	t.recMu.Lock()
 	defer t.recMu.Unlock()
-	return writeNote(d, noteRecord, rec)
+	return writeRecord(d, rec)
 }
 
 // change changes a record and writes it. A note that cannot be written harms only
@@ -262,7 +263,7 @@ func (t *task) save(d *rundir.Dir, rec *Record) error {
 func (t *task) change(d *rundir.Dir, rec *Record, f func()) {
 	t.recMu.Lock()
 	f()
-	err := writeNote(d, noteRecord, rec)
+	err := writeRecord(d, rec)
 	t.recMu.Unlock()
 	if err != nil {
 		t.log.Error("a note cannot be written", "err", err)

@@ -305,6 +305,10 @@ func (t *task) settled(version int, bytes int64) {
 	}
 	t.marks = t.marks[last:]
 	t.marks[0].Chunk = t.ship.NextChunk(t.marks[0].Version)
+	if !t.marks[0].far(t.noted) {
+		return
+	}
+	t.noted = t.marks[0]
 	if err := writeNote(dir, noteLog, t.marks[0]); err != nil {
 		t.log.Error("a note cannot be written", "err", err)
 		return
@@ -312,6 +316,18 @@ func (t *task) settled(version int, bytes int64) {
 	if err := dir.Ack(t.marks[0].Position.Payload); err != nil {
 		t.log.Error("the log's acknowledgement cannot be written", "err", err)
 	}
+}
+
+// Notes are this far apart: what lies between two is read again after a restart.
+// The chunks are far fewer than chunkGap.
+const (
+	noteBytes  = 64 << 10
+	noteChunks = 100
+)
+
+// far reports whether it is worth while to write the note down.
+func (n logNote) far(last logNote) bool {
+	return n.Version != last.Version || n.Offset-last.Offset >= noteBytes || n.Chunk-last.Chunk >= noteChunks
 }
 
 // serve answers new requests, each in its own time.
