@@ -99,7 +99,15 @@ func (f *Fetcher) Fetch(ctx context.Context, r Request, dst string, say func(str
 	} else {
 		say("Source at commit " + r.SHA + " is cached")
 	}
-	return commit, c.checkout(ctx, r.SHA, dst)
+	kept := trees{dir: filepath.Join(c.dir, "trees"), boot: bootID()}
+	if have && kept.copyTo(r.SHA, dst) {
+		return commit, nil
+	}
+	if err := c.checkout(ctx, r.SHA, dst); err != nil {
+		return commit, err
+	}
+	kept.keep(r.SHA, dst)
+	return commit, nil
 }
 
 // cache is the bare repository of one address.
