@@ -32,8 +32,12 @@ type Job struct {
 	Branch      string   `json:"branch"`
 	Commit      Commit   `json:"commit"` // SHA may be empty: the launcher pins it
 	ProjectRoot string   `json:"project_root"`
-	Image       string   `json:"image,omitempty"`
-	Vendor      Vendor   `json:"vendor"`
+	// Sparse are the paths of the repository that are checked out; all if empty.
+	Sparse []string `json:"sparse,omitempty"`
+	// Credential opens the repository's host; only a job that fetches has one.
+	Credential *SourceCredential `json:"credential,omitempty"`
+	Image      string            `json:"image,omitempty"`
+	Vendor     Vendor            `json:"vendor"`
 
 	// Hooks by name: before_init, after_init, … after_run.
 	Hooks       map[string][]string `json:"hooks"`
@@ -55,6 +59,20 @@ type JobStack struct {
 	Name   string   `json:"name"`
 	Space  string   `json:"space"`
 	Labels []string `json:"labels"`
+}
+
+// SourceCredential opens a repository's host to the launcher, and to nobody else:
+// it is never given to a container nor kept on disk. It has either a token or an
+// SSH key.
+type SourceCredential struct {
+	ID string `json:"id"` // of the integration; never reused
+	// Host is the only host that it is for: a name, with its port unless it is
+	// the scheme's own, or private://NAME.
+	Host       string `json:"host"`
+	Username   string `json:"username,omitempty"`
+	Token      string `json:"token,omitempty"`
+	SSHKey     string `json:"ssh_key,omitempty"`     // PEM, without passphrase
+	KnownHosts string `json:"known_hosts,omitempty"` // lines of a known_hosts file
 }
 
 // Vendor names the tool and how it is got.
