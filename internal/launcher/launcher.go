@@ -151,6 +151,7 @@ func (l *Launcher) makeRunner() error {
 	}
 	sources, err := source.New(source.Options{
 		Dir: filepath.Join(s.DataDir, "cache", "source"), Path: path, Proxies: proxies, AllowFile: s.AllowFileSource, Log: l.o.Log,
+		KnownHosts: s.KnownHosts, PrivateVCS: s.PrivateVCS,
 	})
 	if err != nil {
 		return unusable(s.DataDir, err)

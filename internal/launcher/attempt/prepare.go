@@ -103,8 +103,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	group, gctx := errgroup.WithContext(ctx)
 	if previous == nil && job.Parked == nil {
 		group.Go(func() (err error) {
-			p.commit, err = t.o.Source.Fetch(gctx, source.Request{Repository: job.Repository, Branch: job.Branch, SHA: job.Commit.SHA},
-				filepath.Join(rec.Workspace, wire.SourceDir), t.say)
+			p.commit, err = t.o.Source.Fetch(gctx, request(job), filepath.Join(rec.Workspace, wire.SourceDir), t.say)
 			return err
 		})
 	}
@@ -136,6 +135,23 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	// nothing to a launcher that comes after, and one without a record is removed.
 	return p, nil
 }
+
+// request is the source that a job needs. A sparse checkout has the project root
+// and the repository's own settings too: nothing could run without them.
+func request(j *wire.Job) source.Request {
+	r := source.Request{Repository: j.Repository, Branch: j.Branch, SHA: j.Commit.SHA, Credential: j.Credential}
+	if len(j.Sparse) > 0 {
+		r.Sparse = append(r.Sparse, j.Sparse...)
+		r.Sparse = append(r.Sparse, settingsDir)
+		if j.ProjectRoot != "" {
+			r.Sparse = append(r.Sparse, j.ProjectRoot)
+		}
+	}
+	return r
+}
+
+// settingsDir is where a repository says how its runs go.
+const settingsDir = ".spacelift"
 
 // checkJob refuses paths that would lead out of the workspace.
 func checkJob(j *wire.Job) error {

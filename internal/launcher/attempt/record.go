@@ -86,7 +86,7 @@ func stripped(j wire.Job) wire.Job {
 		v.Value = ""
 		vars[i] = v
 	}
-	j.Environment, j.Files, j.LogURLs = vars, nil, nil
+	j.Environment, j.Files, j.LogURLs, j.Credential = vars, nil, nil, nil
 	if j.Parked != nil {
 		p := *j.Parked
 		p.URL = ""

@@ -80,6 +80,9 @@ func jobCore(j *wire.Job, sha, image string) seal.Core {
 	c.Add("repository", j.Repository)
 	c.Add("commit", sha)
 	c.Add("project_root", j.ProjectRoot)
+	for _, path := range j.Sparse {
+		c.Add("sparse", path)
+	}
 	c.Add("image", image)
 	c.Add("vendor", j.Vendor.Name, j.Vendor.Version, j.Vendor.Workspace)
 	c.Add("state", j.Store.Mode)

@@ -1,12 +1,16 @@
 package setting
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/seal"
@@ -151,6 +155,26 @@ func mounts(in Access) func(*Settings, string, Input) error {
 		}
 		return nil
 	}
+}
+
+// readKnownHosts reads host keys, each of which must be one: a line that ssh skips
+// silently would be found out by the first run.
+func readKnownHosts(s *Settings, value string, in Input) error {
+	data, err := in.ReadFile(value)
+	if err != nil {
+		return fmt.Errorf("the file %s cannot be read", value)
+	}
+	for rest := data; ; {
+		_, _, _, _, rest, err = ssh.ParseKnownHosts(rest)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("the file %s has a line that is no host key as ssh-keyscan prints them", value)
+		}
+	}
+	s.KnownHosts = string(data)
+	return nil
 }
 
 func readRecovery(s *Settings, value string, in Input) error {

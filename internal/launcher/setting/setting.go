@@ -72,6 +72,8 @@ type Settings struct {
 
 	Recovery        []seal.Recipient
 	AllowFileSource bool
+	KnownHosts      string            // lines of SSH host keys
+	PrivateVCS      map[string]string // base endpoints behind private://NAME, by name
 
 	Metadata map[string]string
 
@@ -129,6 +131,12 @@ func Parse(in Input) (*Settings, []string, error) {
 			s.Metadata[key] = value
 		}
 	}
+	private, more, err := readPrivateVCS(s.environ)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.PrivateVCS = private
+	warnings = append(warnings, more...)
 	return s, append(warnings, unknownNames(s.environ)...), nil
 }
 
@@ -203,8 +211,7 @@ func unknownNames(environ map[string]string) []string {
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		switch {
 		case !strings.HasPrefix(name, "SPACELIFT_"), strings.HasPrefix(name, MetadataPrefix), slices.Contains(known, name):
-		case strings.HasPrefix(name, mappingPrefix):
-			warnings = append(warnings, fmt.Sprintf("%s has no effect in this version", name))
+		case strings.HasPrefix(name, mappingName), strings.HasPrefix(name, mappingEndpoint):
 		default:
 			w := fmt.Sprintf("%s is not a setting of this launcher", name)
 			if near := nearest(name, known); near != "" {

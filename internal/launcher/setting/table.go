@@ -12,7 +12,6 @@ const (
 	EnvKey         = "SPACELIFT_POOL_PRIVATE_KEY"
 	EnvPolicy      = "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY"
 	MetadataPrefix = "SPACELIFT_METADATA_"
-	mappingPrefix  = "SPACELIFT_PRIVATEVCS_MAPPING_"
 )
 
 // Row is one setting.
@@ -40,6 +39,7 @@ func Table() []Row {
 		{Env: "SPACELIFT_WORKSPACE_ROOT", Flag: "workspace-root", Help: "Where the process backend keeps workspaces if it cannot show them at /mnt/workspace; must be equal on all workers of the pool.", read: readWorkspaceRoot},
 		{Env: "SPACELIFT_RECOVERY_RECIPIENTS", Flag: "recovery-recipients", Help: "Keys kept offline that can open what this launcher seals: age or SSH public keys, separated by commas or lines, or the path of a file with them. Sealed state needs at least one.", read: readRecovery},
 		{Env: "SPACELIFT_ALLOW_FILE_SOURCE", Flag: "allow-file-source", Default: "false", Switch: true, Help: "Allow source from a repository on this host by a file:// address.", read: boolean(func(s *Settings) *bool { return &s.AllowFileSource })},
+		{Env: "SPACELIFT_SSH_KNOWN_HOSTS", Flag: "ssh-known-hosts", Help: "Path of a known_hosts file with SSH host keys that the operator vouches for, beside those of a VCS integration. There is no trust on first use.", read: readKnownHosts},
 		{Env: "SPACELIFT_WHITELIST_ENVS", Flag: "whitelist-envs", Help: "Variables of the launcher's environment that runs receive, separated by commas; ro_NAME is given to reading containers alone, wo_NAME to writing ones.", read: readWhitelist},
 		{Env: "SPACELIFT_MASK_ENVS", Flag: "mask-envs", Help: "Variables whose values never appear in logs, separated by commas. It masks and does not pass them on.", read: readMaskEnvs},
 		{Env: "SPACELIFT_WORKER_NETWORK", Flag: "worker-network", Help: "The engine's network that run containers join; its default network if empty.", read: text(func(s *Settings) *string { return &s.Network })},
@@ -72,7 +72,8 @@ func Docs() string {
 	var b strings.Builder
 	b.WriteString("# Launcher settings\n\nMade from the table in `internal/launcher/setting`; `go test ./internal/launcher/setting -update` writes it anew.\n\n" +
 		"A flag wins over the environment. A value that cannot be used stops the start and is named; exit code 2.\n" +
-		"`DOCKER_HOST`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`.\n\n" +
+		"`DOCKER_HOST`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`.\n" +
+		"`SPACELIFT_PRIVATEVCS_MAPPING_NAME_<n>` and `SPACELIFT_PRIVATEVCS_MAPPING_BASE_ENDPOINT_<n>` say which address is behind `private://NAME`, with `<n>` from 0 on without gaps: see [source.md](source.md).\n\n" +
 		"| environment | flag | default | meaning |\n| --- | --- | --- | --- |\n")
 	for _, row := range Table() {
 		flag, def, help := "none: secrets do not belong into the list of processes", "", row.Help
