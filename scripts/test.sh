@@ -25,7 +25,7 @@ need() { # need COMMAND PACKAGE: installs a Debian package when a command is mis
 }
 
 need_witnesses() { # other people's tools that vouch for our formats
-  need age age && need zstd zstd && need openssl openssl && need git git && need ssh-keygen openssh-client && need tar tar
+  need age age && need zstd zstd && need openssl openssl && need git git && need ssh-keygen openssh-client && need sshd openssh-server && need tar tar
 }
 
 need_engine() {

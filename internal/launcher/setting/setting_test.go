@@ -109,14 +109,14 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 
 func TestNamesThatMeanNothingAreWarnedAbout(t *testing.T) {
 	t.Parallel()
-	_, warnings, err := parse(t, nil, "SPACELIFT_MASK_ENV=x", "SPACELIFT_DOCKER_CONFIG_DIR=/d", "SPACELIFT_PRIVATEVCS_MAPPING_NAME_0=v", "PATH=/bin")
+	_, warnings, err := parse(t, nil, "SPACELIFT_MASK_ENV=x", "SPACELIFT_DOCKER_CONFIG_DIR=/d", "SPACELIFT_PRIVATEVCS_MAPPING_NAMES=v", "PATH=/bin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"SPACELIFT_DOCKER_CONFIG_DIR has no effect in this version",
 		"SPACELIFT_MASK_ENV is not a setting of this launcher; did you mean SPACELIFT_MASK_ENVS",
-		"SPACELIFT_PRIVATEVCS_MAPPING_NAME_0 has no effect in this version",
+		"SPACELIFT_PRIVATEVCS_MAPPING_NAMES is not a setting of this launcher",
 	}
 	if !slices.Equal(warnings, want) {
 		t.Fatalf("got %q", warnings)
