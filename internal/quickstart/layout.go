@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 )
@@ -50,38 +50,33 @@ func openLayout(dir string) (l layout, found bool, release func(), err error) {
 	if err := os.Chmod(root, 0o700); err != nil {
 		return l, false, nil, fault.Wrap(err, fault.Invalid, "the data directory %s cannot be kept private (%s)", root, cause(err))
 	}
-	lock, err := holdLock(l.ownLock())
-	if errors.Is(err, errHeld) {
+	lock := flock.New(l.ownLock())
+	if locked, err := lock.TryLock(); err != nil {
+		return l, false, nil, fmt.Errorf("lock %s: %w", l.ownLock(), err)
+	} else if !locked {
 		return l, false, nil, fault.New(fault.Conflict, "another quickstart works on %s", root).
 			WithHint("stop it, or choose another directory with --data")
-	} else if err != nil {
-		return l, false, nil, fmt.Errorf("lock %s: %w", l.ownLock(), err)
 	}
 	if err := l.refuseForeignServer(); err != nil {
-		_ = lock.Close()
-		return l, false, nil, err
+		return l, false, nil, errors.Join(err, lock.Unlock())
 	}
-	return l, found, func() { _ = lock.Close() }, nil
+	return l, found, func() { _ = lock.Unlock() }, nil // the end of the process unlocks too
 }
 
 // refuseForeignServer fails when a server that is not ours works on the
 // directory. The server would refuse to start by itself; asking first names the
 // one that is in the way instead of a log file.
 func (l layout) refuseForeignServer() error {
-	f, err := os.Open(l.serverLock())
+	// A shared lock, let go of at once: we only ask whether somebody holds it.
+	lock := flock.New(l.serverLock(), flock.SetFlag(os.O_RDONLY))
+	free, err := lock.TryRLock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("look at the server's lock: %w", err)
 	}
-	defer f.Close()
-	// A shared lock, let go of at once: we only ask whether somebody holds it.
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("look at the server's lock: %w", err)
+	if free {
+		return lock.Unlock()
 	}
 	holder := "another server"
 	if b, err := os.ReadFile(l.serverLock()); err == nil {
@@ -95,25 +90,6 @@ func (l layout) refuseForeignServer() error {
 
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
-}
-
-var errHeld = errors.New("lock is held")
-
-// holdLock takes an exclusive lock that ends with the process, or returns
-// errHeld. The file is close-on-exec, so no child inherits the lock.
-func holdLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errHeld
-		}
-		return nil, err
-	}
-	return f, nil
 }
 
 // writePrivate puts data into a file of mode 0600 that appears whole or not at

@@ -3,29 +3,34 @@ package quickstart
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 )
 
 func TestDataDirectoryHeldByAServerIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "server.lock")
-	lock, err := holdLock(path)
-	if err != nil {
+	if err := os.WriteFile(path, []byte("4711\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
-	if _, err := lock.WriteString("4711\n"); err != nil {
-		t.Fatal(err)
+	lock := flock.New(path)
+	if locked, err := lock.TryLock(); err != nil || !locked {
+		t.Fatal(locked, err)
 	}
-	_, _, _, err = openLayout(dir)
+	_, _, _, err := openLayout(dir)
 	wantFault(t, err, "the server with process id 4711 works on "+dir)
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("the refusal has more than one line: %q", err)
 	}
 	// The refused start must not keep the directory from a later one.
-	lock.Close()
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
 	_, _, release, err := openLayout(dir)
 	if err != nil {
 		t.Fatalf("once the server is gone: %v", err)
@@ -73,4 +78,49 @@ func TestDataDirectoryIsClosedToOthers(t *testing.T) {
 			t.Errorf("%s has mode %o, want %o", path, got, want)
 		}
 	}
+}
+
+// A child that is being started holds a copy of every descriptor until it
+// executes its program; a lock must not stay behind in such a copy.
+func TestALockThatIsGivenBackIsFreeThoughItsDescriptorWasCopied(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, _, release, err := openLayout(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := copyDescriptor(t, l.ownLock())
+	defer copied.Close()
+	release()
+	_, _, release, err = openLayout(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+}
+
+// copyDescriptor returns a copy of the descriptor that this process has on path.
+func copyDescriptor(t *testing.T, path string) *os.File {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range open {
+		name := filepath.Join("/proc/self/fd", entry.Name())
+		if to, err := os.Readlink(name); err != nil || to != path {
+			continue // another test's, or closed by now
+		}
+		n, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.NewFile(uintptr(n), path)
+	}
+	t.Fatalf("no descriptor is open on %s", path)
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
@@ -41,7 +42,7 @@ type Identity struct {
 	slot    int
 	machine string
 	random  io.Reader
-	lock    *os.File
+	lock    *flock.Flock
 
 	mu  sync.Mutex
 	key *ecdsa.PrivateKey
@@ -65,21 +66,17 @@ func Open(o Options) (*Identity, error) {
 		if err := os.MkdirAll(filepath.Join(dir, "runs"), 0o700); err != nil {
 			return nil, unusable(o.DataDir, err)
 		}
-		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		lock := flock.New(filepath.Join(dir, "lock"), flock.SetFlag(os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW))
+		locked, err := lock.TryLock()
 		if err != nil {
 			return nil, unusable(o.DataDir, err)
 		}
-		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			lock.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				continue
-			}
-			return nil, unusable(o.DataDir, err)
+		if !locked {
+			continue
 		}
 		id := &Identity{dir: dir, slot: n, machine: o.Machine, random: o.Random, lock: lock}
 		if err := id.load(); err != nil {
-			lock.Close()
-			return nil, err
+			return nil, errors.Join(err, lock.Unlock())
 		}
 		return id, nil
 	}
@@ -198,7 +195,7 @@ func (id *Identity) Dir() string { return id.dir }
 func (id *Identity) Runs() string { return filepath.Join(id.dir, "runs") }
 
 // Close gives the slot back.
-func (id *Identity) Close() error { return id.lock.Close() }
+func (id *Identity) Close() error { return id.lock.Unlock() }
 
 // WriteSynced replaces a file as a whole (mode 0600), and returns once content
 // and name are on disk.

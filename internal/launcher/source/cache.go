@@ -6,13 +6,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
@@ -31,7 +34,7 @@ type cache struct {
 
 // write fetches the commit unless it is there, and writes its files.
 func (c *cache) write(ctx context.Context, sparse []string, dst string) (content, error) {
-	unlock, err := c.lock()
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return content{}, unusable(err)
 	}
@@ -70,24 +73,20 @@ func treeKey(sha string, sparse []string) string {
 	return sha + "-" + hex.EncodeToString(sum[:16])
 }
 
-func (c *cache) lock() (func(), error) {
+// lockRetry is how long a fetch by somebody else is left alone before it is asked
+// for again.
+const lockRetry = 20 * time.Millisecond
+
+// lock makes this the only one that works on the cache.
+func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Join(c.dir, "have"), 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
+	lock := flock.New(filepath.Join(c.dir, "lock"), flock.SetFlag(os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW))
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+		return nil, fmt.Errorf("wait for the cache of the repository: %w", err)
 	}
-	for {
-		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		lock.Close()
-		return nil, err
-	}
-	return func() { lock.Close() }, nil
+	return func() { _ = lock.Unlock() }, nil // the end of the process unlocks too
 }
 
 func (c *cache) note(sha string) string { return filepath.Join(c.dir, "have", sha) }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +12,8 @@ import (
 
 	"gocloud.dev/secrets"
 	"gocloud.dev/secrets/localsecrets"
-	"golang.org/x/sys/unix"
+
+	"github.com/gofrs/flock"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -47,35 +47,28 @@ func prepareDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// lock takes the directory for as long as the file is open, also if the process
-// dies. The process id in it is for people alone.
-func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+// lock takes the directory until it is unlocked or the process dies. The process
+// id in the file is for people alone.
+func lock(dir string) (*flock.Flock, error) {
+	name := filepath.Join(dir, lockFile)
+	l := flock.New(name)
+	locked, err := l.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("open lock of data directory: %w", err)
+		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		text, _ := io.ReadAll(io.LimitReader(f, 32)) // a message without the id is still right
+	if !locked {
+		text, _ := os.ReadFile(name) // a message without the id is still right
 		pid := strings.TrimSpace(string(text))
 		if pid == "" {
 			pid = "unknown"
 		}
-		return nil, errors.Join(fault.New(fault.Conflict, "the data directory %s is in use by another server (process %s)", dir, pid).Named("data_dir_in_use").
-			WithHint("stop that server or choose another directory"), f.Close())
+		return nil, fault.New(fault.Conflict, "the data directory %s is in use by another server (process %s)", dir, pid).Named("data_dir_in_use").
+			WithHint("stop that server or choose another directory")
 	}
-	if err == nil {
-		err = errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n"))
+	if err := os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), l.Unlock())
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
-	}
-	return f, nil
-}
-
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
+	return l, nil
 }
 
 const keySize = 32

@@ -11,6 +11,8 @@ import (
 
 	"gocloud.dev/secrets"
 
+	"github.com/gofrs/flock"
+
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/mothership/vault"
@@ -44,7 +46,7 @@ type Installation struct {
 	DB      *db.DB
 	Vault   *vault.Keeper
 
-	lock *os.File
+	lock *flock.Flock
 	root *secrets.Keeper
 }
 
@@ -96,7 +98,7 @@ func (i *Installation) Close() error {
 		errs = append(errs, i.root.Close())
 	}
 	if i.lock != nil {
-		errs = append(errs, i.lock.Close()) // releases the lock
+		errs = append(errs, i.lock.Unlock())
 	}
 	return errors.Join(errs...)
 }
