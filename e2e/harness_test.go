@@ -110,6 +110,12 @@ func (p *process) exitCode() int { <-p.done; return p.cmd.ProcessState.ExitCode(
 // eventually polls until f returns "", and fails with what it last said.
 func eventually(t *testing.T, within time.Duration, what string, f func() string) {
 	t.Helper()
+	eventuallyEvery(t, 20*time.Millisecond, within, what, f)
+}
+
+// eventuallyEvery is eventually for what takes minutes, or is dear to look at.
+func eventuallyEvery(t *testing.T, pause, within time.Duration, what string, f func() string) {
+	t.Helper()
 	deadline := time.Now().Add(within)
 	for {
 		said := f()
@@ -119,7 +125,7 @@ func eventually(t *testing.T, within time.Duration, what string, f func() string
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen within %v; last seen: %s", what, within, said)
 		}
-		time.Sleep(20 * time.Millisecond) // a poll, not a wait for luck
+		time.Sleep(pause) // a poll, not a wait for luck
 	}
 }
 

@@ -44,7 +44,7 @@ func TestLongAnAbandonedWriterIsInterruptedBeforeTheMothershipGivesUp(t *testing
 	if !running() {
 		t.Fatal("the apply is not running: the test looks at the wrong processes")
 	}
-	eventually(t, 8*time.Minute, "the interrupt of the apply", func() string {
+	eventuallyEvery(t, time.Second, 8*time.Minute, "the interrupt of the apply", func() string {
 		if running() {
 			return fmt.Sprintf("still applying after %v", time.Since(begin).Round(time.Second))
 		}
@@ -57,7 +57,7 @@ func TestLongAnAbandonedWriterIsInterruptedBeforeTheMothershipGivesUp(t *testing
 	if view := w.run(stack, id); view.State != "APPLYING" {
 		t.Errorf("the mothership gave up in state %s when the writer had just stopped", view.State)
 	}
-	eventually(t, 15*time.Minute, "the mothership's giving up", func() string {
+	eventuallyEvery(t, time.Second, 15*time.Minute, "the mothership's giving up", func() string {
 		view := w.run(stack, id)
 		if view.State == "FAILED" {
 			return ""

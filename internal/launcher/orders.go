@@ -16,6 +16,8 @@ const (
 	busyRetry  = 10 * time.Second // longest pause between tries while a run is live
 	idleRetry  = 30 * time.Second
 	checkEvery = 10 * time.Second // of the backend's health, at most
+	checkTime  = 30 * time.Second // that the backend may take for it at the start
+	askAtLeast = 15 * time.Minute // whatever the mothership says
 )
 
 // loop is the state of the orders loop.
@@ -27,6 +29,8 @@ type loop struct {
 	running  bool
 	leaving  int // signals so far
 	last     wire.AttemptRef
+	notYet   time.Time     // when an attempt that ended with an error is taken up again
+	pause    time.Duration // before that
 	drained  bool
 	unwell   string
 	checked  time.Time
@@ -37,7 +41,10 @@ type loop struct {
 
 // live registers and then follows orders until it is time to leave.
 func (l *Launcher) live(ctx context.Context) error {
-	if err := l.backend.Check(ctx); err != nil {
+	checking, checked := context.WithTimeout(ctx, checkTime)
+	err := l.backend.Check(checking)
+	checked()
+	if err != nil {
 		return err
 	}
 	// Signals are heard from the beginning: a launcher that cannot reach its
@@ -97,9 +104,7 @@ func (l *loop) run(ctx context.Context) error {
 		case <-l.look:
 		case err := <-l.done:
 			l.running = false
-			if err != nil && ctx.Err() == nil {
-				l.o.Log.Error("the attempt ended with an error", "err", err)
-			}
+			l.tried(ctx, err)
 		case <-l.o.Signals:
 			l.leaving++
 			l.o.Log.Info("the launcher is to leave", "busy", l.running, "signals", l.leaving)
@@ -114,6 +119,20 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// tried takes note of an attempt's end. One that ended with an error is taken up
+// again, as a launcher that comes after would: from what is on the disk. Its
+// container may live, and nobody else can watch or end it.
+func (l *loop) tried(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		l.pause = 0
+		return
+	}
+	l.pause = min(max(2*l.pause, firstRetry), idleRetry)
+	l.o.Log.Error("the attempt ended with an error and will be taken up again", "pause", l.pause, "err", err)
+	l.notYet, l.last = l.o.Now().Add(l.pause), wire.AttemptRef{}
+	l.found, l.swept = l.Launcher.found(), false
 }
 
 // ask asks for orders and carries them out. It returns when to ask again, or that
@@ -143,9 +162,10 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 		l.swept = true
 		l.sweep(ctx, a)
 	}
-	if !l.running && a != nil && a.AttemptRef != l.last {
+	late := l.notYet.Sub(l.o.Now())
+	if !l.running && a != nil && a.AttemptRef != l.last && late <= 0 {
 		l.start(ctx, *a)
-		return time.Duration(orders.AskAgainMs) * time.Millisecond, false, nil
+		return min(time.Duration(orders.AskAgainMs)*time.Millisecond, busyRetry), false, nil
 	}
 	if !l.running && (l.leaving > 0 || orders.Cycle) {
 		l.leave(s)
@@ -156,7 +176,10 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 	if left := s.Bearer.Left(l.o.Now()) * 8 / 10; left > 0 {
 		wait = min(wait, left)
 	}
-	wait = max(wait, 10*time.Millisecond)
+	if late > 0 {
+		wait = min(wait, late)
+	}
+	wait = min(max(wait, 10*time.Millisecond), askAtLeast)
 	return wait - wait/10 + rand.N(wait/5+1), false, nil
 }
 

@@ -42,10 +42,13 @@ func Watch(dirs ...string) *Watcher {
 	return w
 }
 
-// WatchOut watches what the worker writes.
+// WatchOut watches what the worker writes, but for its requests.
 func (d *Dir) WatchOut() *Watcher {
-	return Watch(d.Out(), filepath.Join(d.Out(), wire.OutLog), filepath.Join(d.Out(), wire.OutRequests))
+	return Watch(d.Out(), filepath.Join(d.Out(), wire.OutLog))
 }
+
+// WatchRequests watches for requests.
+func (d *Dir) WatchRequests() *Watcher { return Watch(filepath.Join(d.Out(), wire.OutRequests)) }
 
 func (w *Watcher) run(hints *fsnotify.Watcher, c chan<- struct{}) {
 	var events <-chan fsnotify.Event

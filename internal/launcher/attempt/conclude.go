@@ -25,9 +25,7 @@ import (
 // concluded tells how the container ended and does what follows.
 func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.Exit) error {
 	o := t.outcome(work, w, exit)
-	t.textMu.Lock()
-	t.ship.End(t.version)
-	t.textMu.Unlock()
+	t.endLog()
 	t.recMu.Lock()
 	w.rec.Step = Ended
 	t.recMu.Unlock()
@@ -74,7 +72,15 @@ func (t *task) finish(d *rundir.Dir) {
 	t.marks = nil
 	t.markMu.Unlock()
 	t.hold(nil, nil)
-	t.discard(d)
+	t.clear(d)
+}
+
+// clear removes a container, if d is not nil, and the attempt's workspace wherever
+// it lies.
+func (t *task) clear(d *rundir.Dir) {
+	if d != nil {
+		t.discard(d)
+	}
 	if there := t.elsewhere(); there != "" {
 		if err := os.RemoveAll(there); err != nil {
 			t.log.Error("the workspace cannot be removed", "err", err)
@@ -93,8 +99,8 @@ func (t *task) outcome(ctx context.Context, w *watcher, exit container.Exit) wir
 	fenced, stopping := t.isFenced, t.stopping
 	t.mu.Unlock()
 	switch {
-	case w.failed != nil:
-		o.Result, o.Reason = wire.ResultFailed, "the container's files cannot be used: "+t.reason(w.failed)
+	case w.failure() != nil:
+		o.Result, o.Reason = wire.ResultFailed, "the container's files cannot be used: "+t.reason(w.failure())
 	case err != nil:
 		o.Result, o.Reason = wire.ResultDied, t.died(ctx, w, exit, err)
 		if stopping != nil {
@@ -166,12 +172,14 @@ func (t *task) died(ctx context.Context, w *watcher, exit container.Exit, err er
 	case exit.Err != "":
 		return "the worker could not be started: " + t.masker.String(exit.Err)
 	case exit.Lost:
-		return "the container ended while nobody watched, as after a reboot"
+		return "the container was removed, or ended while nobody watched, as after a reboot"
 	}
 	reason := fmt.Sprintf("the container ended with exit code %d and without a result", exit.Code)
 	if exit.Signal != "" {
 		reason = fmt.Sprintf("the container was ended by %s", exit.Signal)
 	}
+	ctx, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
 	if out, err := t.o.Backend.Output(ctx, w.rec.Container, 512); err == nil && len(out) > 0 {
 		reason += ": " + t.masker.String(strings.Join(strings.Fields(strings.ToValidUTF8(string(out), "?")), " "))
 	}
@@ -180,9 +188,7 @@ func (t *task) died(ctx context.Context, w *watcher, exit container.Exit, err er
 
 // tell sends the outcome until it is decided upon. The log may come behind it.
 func (t *task) tell(ctx context.Context, o wire.Outcome) (wire.Decision, error) {
-	t.textMu.Lock()
-	t.ship.End(t.version)
-	t.textMu.Unlock()
+	t.endLog()
 	began := t.o.Now()
 	wait, pause := t.o.LogWait, 20*time.Millisecond
 	for {
@@ -195,6 +201,7 @@ func (t *task) tell(ctx context.Context, o wire.Outcome) (wire.Decision, error) 
 			}
 		}
 		o.Session, o.Logs = t.o.Session().Number, t.ship.Pending()
+		t.told = t.o.Clock()
 		decision, err := t.api.Outcome(ctx, o)
 		if err != nil {
 			t.note(err)
@@ -233,7 +240,7 @@ func (t *task) next(ctx, work context.Context, w *watcher, o wire.Outcome, d wir
 		t.finish(w.dir)
 		return t.refuse(work, run.Write, o.NextContainer, err)
 	}
-	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, recorded: true, previous: w.dir, prevRec: w.rec})
+	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, sent: t.told, recorded: true, previous: w.dir, prevRec: w.rec})
 }
 
 // park seals the workspace and has it stored.

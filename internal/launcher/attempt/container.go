@@ -13,6 +13,9 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
+// createTime bounds making and starting a container.
+const createTime = 5 * time.Minute
+
 // toolName is what the mounted tool is called in the container.
 func toolName(vendor string) string {
 	if vendor == "opentofu" {
@@ -58,6 +61,9 @@ func (t *task) createContainer(ctx context.Context, p *prepared, job *wire.Job, 
 	if !caps.MountAt {
 		dir = p.dir.Path()
 	}
+	// Pulling may take long; these two do not, unless the engine hangs.
+	ctx, cancel := context.WithTimeout(ctx, createTime)
+	defer cancel()
 	err = t.o.Backend.Create(ctx, container.Spec{
 		ULID: p.rec.Container, Image: resolved.ID, RunDir: p.dir.Path(), Binary: t.o.Binary,
 		Args: []string{"worker", "--dir", dir}, Mounts: mounts, UID: uid, GID: gid,
@@ -74,8 +80,10 @@ func (t *task) keepAlive(ctx context.Context, d *rundir.Dir) {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()
 	for n := int64(1); ; n++ {
-		if d.Alive(n) != nil {
-			return
+		// A disk that is full now may have room at the next try, long before the
+		// container takes its launcher for gone.
+		if err := d.Alive(n); err != nil && ctx.Err() == nil {
+			t.log.Warn("the sign of life cannot be written", "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -17,6 +17,7 @@ type begun struct {
 	job   *wire.Job
 	id    string               // of the container
 	start *wire.StartingAnswer // its recorded start, if it came with the job
+	sent  time.Duration        // boot clock, at which that was asked for
 	// recorded: the mothership knows the container by its id already.
 	recorded bool
 	again    bool // another launcher may have begun it before
@@ -50,30 +51,24 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 		if work.Err() != nil {
 			return err // the launcher leaves; another one asks for the job again
 		}
-		if previous != nil {
-			defer t.discard(previous)
-		}
 		return t.unprepared(work, b, err)
-	}
-	if previous != nil {
-		t.discard(previous)
 	}
 	t.hold(p.dir, p.rec)
 	err = errStopped
-	if t.order() == nil {
+	if t.wanted() == nil {
 		err = t.release(work, p, &b)
 	}
 	stopStandby()
 	if err != nil {
 		t.hold(nil, nil)
-		t.discard(p.dir)
+		t.discardUnreleased(p.dir, previous, b.prevRec)
 		if work.Err() != nil {
 			return err
 		}
-		if fault.Is(err, fault.Stale) {
-			return nil
-		}
 		return t.unprepared(work, b, err)
+	}
+	if previous != nil {
+		t.discard(previous) // until now it was what a launcher that comes after goes on from
 	}
 	t.markMu.Lock()
 	t.noted = p.rec.Log
@@ -81,8 +76,8 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	return t.watched(ctx, work, p.rec.Log)
 }
 
-// order returns the order to stop, or nil.
-func (t *task) order() *wire.Stop {
+// wanted returns the order to stop, or nil.
+func (t *task) wanted() *wire.Stop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.stopping
@@ -119,7 +114,15 @@ func (t *task) unprepared(work context.Context, b begun, why error) error {
 	if b.recorded {
 		o.Container = b.id
 	}
-	stopping := t.order()
+	stopping := t.wanted()
+	defer func() {
+		if work.Err() == nil {
+			t.clear(b.previous)
+		}
+	}()
+	if fault.Is(why, fault.Stale) {
+		return nil
+	}
 	var no refusal
 	switch {
 	case stopping != nil:
@@ -145,14 +148,15 @@ func isStopped(err error) bool {
 
 // release has the start recorded and then, and only then, hands out the job.
 func (t *task) release(work context.Context, p *prepared, b *begun) error {
-	start := b.start
+	start, sent := b.start, b.sent
 	first := p.worker.Phases[0].Phase
-	sent := t.o.Clock()
 	if start == nil {
-		t.textMu.Lock()
-		t.ship.End(t.version)
-		t.textMu.Unlock()
+		// A start that is recorded already has its log, which begin has opened.
+		if !b.recorded {
+			t.endLog()
+		}
 		logs := t.ship.Pending()
+		sent = t.o.Clock()
 		// Not by ctx: whether the start is recorded has to be known, also of a run
 		// that is to stop.
 		answer, err := t.api.Starting(work, wire.StartingRequest{
@@ -165,9 +169,15 @@ func (t *task) release(work context.Context, p *prepared, b *begun) error {
 		}
 		t.ship.Settle(logs)
 		start, b.recorded = &answer, true
+		if start.StateVersion != t.version {
+			t.endLog()
+		}
 		if err := t.beginLog(work, start.StateVersion, start.URLs, false); err != nil {
 			return err
 		}
+	}
+	if err := checkTerms(start.Terms); err != nil {
+		return refusal{err}
 	}
 	t.bearer.Set(start.Bearer, start.BearerForMs, t.o.Now())
 	t.mu.Lock()
@@ -176,15 +186,24 @@ func (t *task) release(work context.Context, p *prepared, b *begun) error {
 	} else {
 		t.lease.Renew(start.Terms, sent)
 	}
+	l := t.lease
 	t.mu.Unlock()
+	// The call, or what came between it and now, may have taken long: what has been
+	// without contact for its term must not begin.
+	if l.Left() <= time.Duration(start.Terms.FenceMs)*time.Millisecond/2 {
+		t.beatOnce(work, l, start.Terms)
+	}
+	if l.Left() <= 0 {
+		return fault.New(fault.Unavailable, "the run was not started: there was no contact with the mothership for %s", l.Silence().Round(time.Millisecond)).Named("contact")
+	}
 	w := &p.worker
 	w.FenceMs, w.GraceMs = start.Terms.FenceMs+start.Terms.SlackMs, start.Terms.GraceMs
-	p.rec.Terms, p.rec.Bearer, p.rec.Started = start.Terms, start.Bearer, t.o.Now().UnixMilli()
+	p.rec.Terms, p.rec.Bearer, p.rec.Released, p.rec.Boot = start.Terms, start.Bearer, t.o.Clock(), t.o.Boot
 	p.rec.Phases = nil
 	if start.State == first.State() {
 		p.rec.Phases = []PhaseLog{{Phase: first, Version: start.StateVersion}}
 	}
-	p.rec.Lease = t.lease.Note()
+	p.rec.Lease = l.Note()
 	offset, hash := t.ship.Snapshot(t.version)
 	p.rec.Log = logNote{Version: t.version, Offset: offset, Hash: hash}
 	if err := p.dir.Lease(0); err != nil {
@@ -200,7 +219,7 @@ func (t *task) release(work context.Context, p *prepared, b *begun) error {
 		return err
 	}
 	// An order that comes from here on finds a released container.
-	if t.order() != nil {
+	if t.wanted() != nil {
 		return errStopped
 	}
 	if err := p.dir.Release(p.worker); err != nil {
@@ -225,22 +244,22 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 	t.mu.Unlock()
 	t.hold(d, rec)
 	t.bearer.Set(rec.Bearer, 0, t.o.Now())
-	st, err := t.o.Backend.Inspect(work, rec.Container)
-	if err != nil {
-		return err
-	}
-	if !st.Exists {
-		t.hold(nil, nil)
-		t.discard(d)
-		return t.gone(work, rec.Container, "the container does not exist any more")
-	}
 	at, err := readLog(d, rec)
 	if err != nil {
 		// As after a power cut; the log is read again from where it began.
 		t.log.Warn("the log's note cannot be read", "err", err)
 		at = rec.Log
 	}
-	t.startBeating(work, 0)
+	t.startBeating(work, 0) // an engine that does not answer is no reason to be missed
+	there, err := t.exists(work, rec.Container)
+	if err != nil {
+		return err
+	}
+	if !there {
+		t.hold(nil, nil)
+		t.discard(d)
+		return t.gone(work, rec.Container, "the container does not exist any more")
+	}
 	answer, err := t.api.Logs(work, wire.LogsRequest{Logs: wire.LogUpdate{Want: 16, WantStateVersion: at.Version, WantFrom: at.Chunk + chunkGap}})
 	t.note(err)
 	if err != nil && !fault.Is(err, fault.Stale) {
@@ -258,6 +277,29 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 	t.version = at.Version
 	t.textMu.Unlock()
 	return t.watched(ctx, work, at)
+}
+
+// exists asks the backend for a container until it has an answer.
+func (t *task) exists(ctx context.Context, id string) (bool, error) {
+	for pause := firstPause; ; pause = min(2*pause, longestWait) {
+		ictx, cancel := context.WithTimeout(ctx, engineTime)
+		st, err := t.o.Backend.Inspect(ictx, id)
+		cancel()
+		if err == nil {
+			return st.Exists, nil
+		}
+		t.log.Warn("the container backend does not tell whether the container exists", "container", id, "err", err)
+		if err := sleep(ctx, pause); err != nil {
+			return false, err
+		}
+	}
+}
+
+// endLog says that no more will be written to the present state's log.
+func (t *task) endLog() {
+	t.textMu.Lock()
+	defer t.textMu.Unlock()
+	t.ship.End(t.version)
 }
 
 // chunkGap is more than the number of chunks that can be in flight.
@@ -349,7 +391,7 @@ func (t *task) fence(ctx context.Context) {
 		t.mu.Lock()
 		l := t.lease
 		t.mu.Unlock()
-		dir, rec := t.held()
+		_, rec := t.held()
 		left := l.Left()
 		if left <= 0 && rec != nil && t.step(rec) == Released {
 			reason := "there was no contact with the mothership for " + l.Silence().Round(time.Millisecond).String()
@@ -358,7 +400,7 @@ func (t *task) fence(ctx context.Context) {
 			close(t.fenced)
 			t.mu.Unlock()
 			t.log.Error("the run is interrupted", "reason", reason)
-			t.stopContainer(dir, rec, false, reason)
+			t.order(false, reason, t.patience(rec, false))
 			return
 		}
 		timer := time.NewTimer(min(max(left, 10*time.Millisecond), time.Second))

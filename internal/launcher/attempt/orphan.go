@@ -47,11 +47,16 @@ func (r *Runner) Sweep(ctx context.Context, known map[string]bool) {
 	if err != nil {
 		r.o.Log.Error("the run directories cannot be listed", "err", err)
 	}
+	remove := func(id string) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		return r.o.Backend.Remove(ctx, id)
+	}
 	for _, id := range append(ids, dirs...) {
 		if known[id] {
 			continue
 		}
-		if err := r.o.Backend.Remove(ctx, id); err != nil {
+		if err := remove(id); err != nil {
 			r.o.Log.Error("a container cannot be removed", "container", id, "err", err)
 			continue
 		}
@@ -79,10 +84,9 @@ func (r *Runner) api(ref wire.AttemptRef) *client.Attempt {
 func (r *Runner) deliver(ctx context.Context, wanted func(wire.AttemptRef) bool) bool {
 	entries, err := r.o.Journal.Entries()
 	if err != nil {
-		r.o.Log.Error("the journal cannot be read", "err", err)
-		return false
+		r.o.Log.Error("some of the journal cannot be read", "err", err)
 	}
-	all := true
+	all := err == nil
 	for _, e := range entries {
 		if !wanted(e.Ref) {
 			continue

@@ -62,12 +62,25 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	}
 	rec := &Record{V: 1, Ref: t.ref, Class: job.Class, Container: id, Step: Preparing, Job: stripped(*job)}
 	p = &prepared{dir: dir, rec: rec, commit: job.Commit}
+	alive, stopAlive := context.WithCancel(ctx)
+	kept := make(chan struct{})
+	t.spawn(func() {
+		defer close(kept)
+		defer stopAlive()
+		t.keepAlive(alive, dir)
+	})
 	defer func() {
 		if err != nil {
-			t.discard(dir)
+			stopAlive()
+			<-kept // it writes where the directory is to be removed
+			t.discardUnreleased(dir, previous, prevRec)
 		}
 	}()
-	t.spawn(func() { t.keepAlive(ctx, dir) })
+	// A launcher that comes after can tell by it that nothing has run. It need not
+	// survive the machine.
+	if err := writeNote(dir, noteRecord, rec); err != nil {
+		return nil, err
+	}
 	if dir.Foreign() {
 		return nil, fault.New(fault.Unsupported, "the launcher must run as root or as user %d to give the workspace to its run", container.RunUID).Named("launcher_user")
 	}
@@ -188,6 +201,28 @@ func (t *task) carryOn(p *prepared, previous *rundir.Dir, prevRec *Record) (*par
 		return nil, fmt.Errorf("move the workspace: %w", err)
 	}
 	return c, nil
+}
+
+// discardUnreleased discards a container that was never given its job. If it has
+// taken over the workspace of the container before, that gets it back: it is all
+// that the attempt, here or in a launcher that comes after, can go on from.
+func (t *task) discardUnreleased(d, previous *rundir.Dir, prevRec *Record) {
+	if previous != nil && prevRec.Workspace == previous.Workspace() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := t.o.Backend.Remove(ctx, d.ID()); err != nil {
+			t.log.Error("a container cannot be removed", "container", d.ID(), "err", err)
+			return // it may still see the workspace
+		}
+		_, err := os.Lstat(prevRec.Workspace)
+		if errors.Is(err, os.ErrNotExist) {
+			err = os.Rename(d.Workspace(), prevRec.Workspace)
+		}
+		if err != nil {
+			t.log.Error("the workspace cannot be given back", "container", d.ID(), "err", err)
+		}
+	}
+	t.discard(d)
 }
 
 // carried is what a container hands on, with hooks and commands from the signed

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
@@ -39,7 +40,10 @@ type Record struct {
 	Class     run.Class       `json:"class"`
 	Container string          `json:"container"`
 	Step      Step            `json:"step"`
-	Started   int64           `json:"started"` // unix ms, of the release
+	// Released and Boot tell when it was released, by the clock of which boot. The
+	// wall clock may be set by years meanwhile.
+	Released time.Duration `json:"released"`
+	Boot     string        `json:"boot"`
 
 	Job       wire.Job   `json:"job"` // without values
 	Core      []string   `json:"core"`
@@ -54,6 +58,15 @@ type Record struct {
 
 	Lease lease.Note `json:"lease"` // as of the release
 	Log   logNote    `json:"log"`   // as of the release
+}
+
+// age is how long ago a container was released, as far as that can be told: what
+// was released in another boot does not run any more.
+func (r *Record) age(boot string, now time.Duration) time.Duration {
+	if boot == "" || r.Boot != boot {
+		return 0
+	}
+	return max(0, now-r.Released)
 }
 
 // PhaseLog says which state version's log a phase writes.

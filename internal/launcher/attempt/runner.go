@@ -120,6 +120,9 @@ func (r *Runner) StopAll(kill bool, reason string) {
 // has ended: then its container lives on, for a launcher that comes after. found
 // are the records of run directories that belong to the attempt.
 func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) error {
+	if err := checkAssignment(a); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t := newTask(r, a, cancel)

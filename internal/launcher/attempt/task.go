@@ -38,6 +38,8 @@ type task struct {
 	textMu  sync.Mutex // orders what is written to the log
 	version int        // whose log is written
 
+	told time.Duration // boot clock of the last call that told an outcome
+
 	markMu sync.Mutex
 	marks  []logNote
 	noted  logNote // the last that was written down
@@ -49,10 +51,13 @@ type task struct {
 	rec      *Record
 	lease    *lease.Lease
 	stopping *wire.Stop
+	halt     *halt // of the present container
 	stale    bool
 	fenced   chan struct{} // closed by the fence
 	isFenced bool
 	beating  bool
+
+	ordered chan struct{} // halt has changed
 
 	owned sync.WaitGroup // goroutines
 }
@@ -60,7 +65,7 @@ type task struct {
 func newTask(r *Runner, a wire.Assignment, cancel context.CancelCauseFunc) *task {
 	o := r.o
 	t := &task{
-		runner: r, o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}),
+		runner: r, o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}), ordered: make(chan struct{}, 1),
 		log:    o.Log.With("run", a.Run, "attempt", a.Attempt),
 		masker: mask.New(mask.Options{}),
 	}
@@ -92,7 +97,7 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer t.owned.Wait()
 	defer stopWork()
-	go func() { // a launcher that leaves stops at once
+	t.spawn(func() { // a launcher that leaves stops at once
 		select {
 		case <-ctx.Done():
 			if !errors.Is(context.Cause(ctx), errStopped) {
@@ -100,7 +105,7 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 			}
 		case <-work.Done():
 		}
-	}()
+	})
 	var err error
 	t.ship, err = logship.New(logship.Options{
 		Put: t.o.Client.PutBlob, Log: t.log, Now: t.o.Now, Settled: t.settled,
@@ -115,24 +120,17 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 	}
 	t.spawn(func() { _ = t.ship.Run(work) })
 
-	var previous *rundir.Dir
-	var prevRec *Record
-	for _, rec := range found {
-		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.dirOptions())
-		if err != nil {
-			return err
-		}
-		switch {
-		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
-			t.log.Info("a container that lives on is adopted", "container", rec.Container)
-			return t.adopted(ctx, work, d, rec)
-		case rec.Step == Ended:
-			previous, prevRec = d, rec
-		default:
-			t.discard(d)
-		}
+	previous, prevRec, here, adopted, err := t.sort(a, found)
+	if err != nil {
+		return err
 	}
-	if a.Container != "" && previous == nil {
+	if adopted != nil {
+		t.log.Info("a container that lives on is adopted", "container", adopted.rec.Container)
+		return t.adopted(ctx, work, adopted.dir, adopted.rec)
+	}
+	// A container whose start is recorded and that was never given its job has done
+	// nothing: it is made again. Of any other that is not here nobody knows.
+	if a.Container != "" && previous == nil && !here {
 		return t.gone(work, a.Container, "the container does not exist any more")
 	}
 	s, nonce := t.o.Session(), t.o.Random()
@@ -156,6 +154,45 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 		id = t.o.NewID()
 	}
 	return t.live(ctx, work, begun{job: job, id: id, again: a.Accepted, recorded: a.Container != "", previous: previous, prevRec: prevRec})
+}
+
+// left is what a launcher before has left of a container.
+type left struct {
+	dir *rundir.Dir
+	rec *Record
+}
+
+// sort looks through what was found of the attempt. A released container is
+// adopted; what else is there has not run and goes, but for the container before,
+// whose workspace the next one goes on with. here tells that the container whose
+// start is recorded was found and is certain never to have had its job.
+func (t *task) sort(a wire.Assignment, found []*Record) (previous *rundir.Dir, prevRec *Record, here bool, adopt *left, err error) {
+	var fresh []*rundir.Dir
+	for _, rec := range found {
+		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.dirOptions())
+		if err != nil {
+			return nil, nil, false, nil, err
+		}
+		switch {
+		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
+			adopt = &left{d, rec}
+		case rec.Step == Ended:
+			previous, prevRec = d, rec
+		case rec.Step == Preparing:
+			here = here || rec.Container == a.Container
+			fresh = append(fresh, d)
+		default:
+			t.discard(d)
+		}
+	}
+	for _, d := range fresh {
+		t.discardUnreleased(d, previous, prevRec)
+	}
+	if adopt != nil && previous != nil {
+		t.discard(previous) // the adopted one has its workspace
+		previous, prevRec = nil, nil
+	}
+	return previous, prevRec, here, adopt, nil
 }
 
 // spawn runs a goroutine that the task waits for.
@@ -189,42 +226,14 @@ func (t *task) stop(kill bool, reason string) {
 		return
 	}
 	t.stopping = &wire.Stop{AttemptRef: t.ref, Kill: kill, Reason: reason}
-	dir, rec := t.dir, t.rec
+	rec := t.rec
 	t.mu.Unlock()
 	t.log.Info("the run is to stop", "kill", kill, "reason", reason)
 	if rec != nil && t.step(rec) == Released {
-		t.stopContainer(dir, rec, kill, reason)
+		t.order(kill, reason, t.patience(rec, kill))
 		return
 	}
 	t.preparing(errStopped)
-}
-
-// stopContainer tells the worker, and sees to it that its word is kept: after the
-// grace (or soon, for a kill) the whole container is ended.
-func (t *task) stopContainer(dir *rundir.Dir, rec *Record, kill bool, reason string) {
-	if err := dir.Stop(kill, reason); err != nil {
-		t.log.Error("the order to stop cannot be written", "err", err)
-	}
-	wait := 5 * time.Second
-	if !kill {
-		wait += time.Duration(rec.Terms.GraceMs) * time.Millisecond
-	}
-	t.killAfter(rec.Container, wait)
-}
-
-// killAfter ends a container, unless it has ended by then.
-func (t *task) killAfter(id string, wait time.Duration) {
-	timer := time.AfterFunc(wait, func() {
-		if _, rec := t.held(); rec == nil || rec.Container != id || t.step(rec) != Released {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := t.o.Backend.Kill(ctx, id); err != nil {
-			t.log.Error("a container that should have ended cannot be killed", "container", id, "err", err)
-		}
-	})
-	_ = timer // nobody waits for it: it looks whether it is still wanted
 }
 
 func (t *task) dirOptions() rundir.Options {
@@ -280,7 +289,7 @@ func (t *task) held() (*rundir.Dir, *Record) {
 func (t *task) hold(d *rundir.Dir, rec *Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dir, t.rec = d, rec
+	t.dir, t.rec, t.halt = d, rec, nil
 }
 
 // step returns how far a container has come; Ended for none.

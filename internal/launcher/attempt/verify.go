@@ -18,6 +18,53 @@ type asked struct {
 	class        run.Class
 }
 
+// longestTerm bounds what a mothership may name, in ms: seven days.
+const longestTerm = 7 * 24 * 3600 * 1000
+
+// checkAssignment refuses ids that could not be ours. The run's becomes part of
+// paths on this host, some of which are removed with all that is in them.
+func checkAssignment(a wire.Assignment) error {
+	if !plainID(a.Run) || a.Attempt <= 0 || (a.Container != "" && !plainID(a.Container)) || (a.Class != run.Read && a.Class != run.Write) {
+		return fault.New(fault.Invalid, "the mothership assigned attempt %d of run %q in container %q of class %q, which are no such names",
+			a.Attempt, a.Run, a.Container, a.Class).Named("assignment")
+	}
+	return nil
+}
+
+// plainID reports whether s has the form of a ULID.
+func plainID(s string) bool {
+	if len(s) != 26 {
+		return false
+	}
+	for _, c := range s {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// checkTerms refuses a lease that is none. Without a fence nobody would end a
+// writer whose mothership has given it up, and a number that overflows is a fence
+// in the past.
+func checkTerms(t wire.Terms) error {
+	for _, term := range []struct {
+		name      string
+		ms, least int64
+	}{
+		{"beat", t.BeatMs, 1},
+		{"acknowledgement", t.AckWithinMs, 1},
+		{"fence", t.FenceMs, 1},
+		{"grace", t.GraceMs, 0},
+		{"slack", t.SlackMs, 0},
+	} {
+		if term.ms < term.least || term.ms > longestTerm {
+			return fault.New(fault.Invalid, "the mothership set the lease's %s to %d ms, which is not between %d and %d", term.name, term.ms, term.least, longestTerm).Named("lease_terms")
+		}
+	}
+	return nil
+}
+
 // openJob judges who vouches for a job and for whom it is, and then opens it.
 // What stands inside must say the same as the signed header: the header is what
 // the signature is about, the job is what will be done.

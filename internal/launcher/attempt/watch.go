@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
 	"github.com/spaceport-iac/spaceport/internal/launcher/state"
@@ -29,15 +30,29 @@ type watcher struct {
 	state  *state.Server
 	ahead  []wire.Event // phases that begin further on in the log
 	served sync.WaitGroup
+	room   chan struct{} // of requests that are served at the same time
 	last   run.Phase
+
+	mu     sync.Mutex
 	failed error // what the container wrote cannot be used
 }
+
+// maxServed is how many requests of a container are served at the same time. An
+// honest tool has one or two.
+const maxServed = 16
 
 // watched follows the released container to its end and tells the outcome.
 func (t *task) watched(ctx, work context.Context, at logNote) error {
 	dir, rec := t.held()
-	server, err := state.New(state.Options{
-		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: t.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
+	w := &watcher{
+		t: t, dir: dir, rec: rec, log: dir.LogReader(at.Position), events: dir.EventReader(rundir.EventPosition{}),
+		room: make(chan struct{}, maxServed),
+	}
+	defer w.log.Close()
+	defer w.events.Close()
+	var err error
+	w.state, err = state.New(state.Options{
+		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: w.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
 		Origin: t.o.Origin, Pool: t.o.Pool, Stack: rec.Job.Stack.ID, Ref: t.ref, Class: rec.Class,
 		Core: (seal.Core{Lines: rec.Core}).Digest(), Store: rec.Job.Store, Fenced: t.fenced,
 		Moved: func(now wire.JobState) { t.change(dir, rec, func() { rec.Job.Store = now }) },
@@ -45,9 +60,6 @@ func (t *task) watched(ctx, work context.Context, at logNote) error {
 	if err != nil {
 		return err
 	}
-	w := &watcher{t: t, dir: dir, rec: rec, state: server, log: dir.LogReader(at.Position), events: dir.EventReader(rundir.EventPosition{})}
-	defer w.log.Close()
-	defer w.events.Close()
 	t.markMu.Lock()
 	t.marks = nil
 	t.markMu.Unlock()
@@ -60,67 +72,122 @@ func (t *task) watched(ctx, work context.Context, at logNote) error {
 	return t.concluded(ctx, work, w, exit)
 }
 
-// follow reads what the container writes until it has ended.
+// follow reads what the container writes until it has ended. Requests are served
+// beside the log: its writing waits while the mothership cannot be reached and the
+// buffer is full, and just then a state must get into the journal.
 func (w *watcher) follow(ctx context.Context) (container.Exit, error) {
-	type end struct {
-		exit container.Exit
-		err  error
-	}
-	ended := make(chan end, 1)
-	waiting, stop := context.WithCancel(ctx)
+	ended := make(chan container.Exit, 1)
+	beside, stop := context.WithCancel(ctx)
+	var attended sync.WaitGroup
+	defer attended.Wait()
 	defer stop()
 	w.t.spawn(func() {
-		exit, err := w.t.o.Backend.Wait(waiting, w.rec.Container)
-		ended <- end{exit, err}
+		if exit, err := w.t.end(beside, w.rec.Container); err == nil {
+			ended <- exit
+		}
 	})
-	// The worker keeps these limits itself; this is for one that does not.
-	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
-	overdue := time.NewTimer(max(time.Second, limit-w.t.o.Now().Sub(time.UnixMilli(w.rec.Started))))
-	defer overdue.Stop()
+	attended.Go(func() { w.t.halting(beside, w.dir, w.rec) })
+	attended.Go(func() { w.attend(beside, ctx) })
 	files := w.dir.WatchOut()
 	defer files.Close()
 	for {
 		select {
 		case <-ctx.Done():
 			return container.Exit{}, ctx.Err()
-		case <-overdue.C:
-			w.fail(errors.New("the container did not end when its time was over"))
-		case e := <-ended:
-			if e.err != nil {
-				return container.Exit{}, e.err
-			}
+		case exit := <-ended:
+			stop()
+			attended.Wait()
+			w.serve(ctx)
 			w.drain(ctx)
-			return e.exit, ctx.Err()
+			return exit, ctx.Err()
 		case <-files.C:
 			w.drain(ctx)
 		}
 	}
 }
 
-// fail ends a container whose files cannot be used, once.
-func (w *watcher) fail(err error) {
-	if w.failed != nil {
-		return
+// attend serves requests until ctx ends, and ends a container whose time is over.
+// What is being served goes on until work ends.
+func (w *watcher) attend(ctx, work context.Context) {
+	// The worker keeps its limits itself; this is for one that does not.
+	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
+	overdue := time.NewTimer(max(time.Second, limit-w.rec.age(w.t.o.Boot, w.t.o.Clock())))
+	defer overdue.Stop()
+	files := w.dir.WatchRequests()
+	defer files.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-overdue.C:
+			w.fail(errors.New("the container did not end when its time was over"))
+		case <-files.C:
+			w.serve(work)
+		}
 	}
-	w.failed = err
-	w.t.log.Error("the container is ended", "container", w.rec.Container, "err", err)
-	if err := w.dir.Stop(true, "its files cannot be used"); err != nil {
-		w.t.log.Error("the order to stop cannot be written", "err", err)
-	}
-	w.t.killAfter(w.rec.Container, time.Second)
 }
 
-// drain reads all that is there now.
-func (w *watcher) drain(ctx context.Context) {
-	if w.failed == nil {
-		if err := w.readLog(ctx); err != nil && ctx.Err() == nil {
-			w.fail(err)
+// end waits until the container has ended. A backend that fails to tell is asked
+// again: only its word that there is no such container ends the waiting.
+func (t *task) end(ctx context.Context, id string) (container.Exit, error) {
+	for pause := firstPause; ; pause = min(2*pause, longestWait) {
+		exit, err := t.o.Backend.Wait(ctx, id)
+		switch {
+		case err == nil:
+			return exit, nil
+		case ctx.Err() != nil:
+			return exit, ctx.Err()
+		case fault.Is(err, fault.NotFound), fault.Is(err, fault.Conflict):
+			return container.Exit{Code: -1, Lost: true}, nil // removed by somebody, or never started
+		}
+		t.log.Warn("the container backend does not tell whether the container has ended", "container", id, "err", err)
+		if err := sleep(ctx, pause); err != nil {
+			return exit, err
 		}
 	}
-	if w.failed == nil {
-		if err := w.serve(ctx); err != nil && ctx.Err() == nil {
-			w.fail(err)
-		}
+}
+
+// sleep waits for the time to pass or ctx to end.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// fail ends a container whose files cannot be used, once.
+func (w *watcher) fail(err error) {
+	w.mu.Lock()
+	first := w.failed == nil
+	if first {
+		w.failed = err
+	}
+	w.mu.Unlock()
+	if !first {
+		return
+	}
+	w.t.log.Error("the container is ended", "container", w.rec.Container, "err", err)
+	w.t.order(true, "its files cannot be used", time.Second)
+}
+
+// failure returns what fail was told, or nil.
+func (w *watcher) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+// drain reads all of the log that is there now.
+func (w *watcher) drain(ctx context.Context) {
+	if w.failure() != nil {
+		return
+	}
+	if err := w.readLog(ctx); err != nil && ctx.Err() == nil {
+		w.fail(err)
 	}
 }
 
@@ -276,6 +343,10 @@ func (t *task) written(x Text) bool {
 	return offset > x.Offset
 }
 
+// markEvery is how many bytes of a state's log lie between two marks, at least: a
+// container that writes byte by byte must not fill the launcher's memory with them.
+const markEvery = 4 << 10
+
 // mark remembers a place from which the log can be read again.
 func (w *watcher) mark() {
 	t := w.t
@@ -285,6 +356,9 @@ func (w *watcher) mark() {
 	t.textMu.Unlock()
 	t.markMu.Lock()
 	defer t.markMu.Unlock()
+	if n := len(t.marks); n > 0 && t.marks[n-1].Version == version && offset-t.marks[n-1].Offset < markEvery {
+		return
+	}
 	t.marks = append(t.marks, logNote{Version: version, Offset: offset, Hash: hash, Position: w.log.Position()})
 }
 
@@ -331,15 +405,23 @@ func (n logNote) far(last logNote) bool {
 }
 
 // serve answers new requests, each in its own time.
-func (w *watcher) serve(ctx context.Context) error {
+func (w *watcher) serve(ctx context.Context) {
+	if w.failure() != nil {
+		return
+	}
 	requests, err := w.dir.Requests()
 	if err != nil {
-		return fmt.Errorf("read the requests: %w", err)
+		w.fail(fmt.Errorf("read the requests: %w", err))
+		return
 	}
 	for _, r := range requests {
-		w.served.Add(1)
-		w.t.spawn(func() {
-			defer w.served.Done()
+		w.served.Go(func() {
+			select {
+			case w.room <- struct{}{}:
+				defer func() { <-w.room }()
+			case <-ctx.Done():
+				return
+			}
 			// The write id follows from the request, so that the same request,
 			// read again after a restart, is the same write.
 			digest := seal.Digest([]byte("state write\n" + w.rec.Container + "\n" + r.ID))
@@ -361,8 +443,11 @@ func (w *watcher) serve(ctx context.Context) error {
 			}
 		})
 	}
-	return nil
 }
+
+// say writes a line to the run's log and does not wait for its room: what calls it
+// holds up the tool.
+func (w *watcher) say(line string) { w.served.Go(func() { w.t.say(line) }) }
 
 // forget drops a delivered state write from the journal; one that only the
 // journal has stays.

@@ -10,6 +10,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,11 @@ type Journal struct{ dir string }
 // Append left behind is removed.
 func Open(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	// The directory's own name too: entries in a directory that is not there after
+	// a power cut are kept nowhere.
+	if err := identity.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	names, err := os.ReadDir(dir)
@@ -104,7 +110,8 @@ func (j *Journal) Find(id string) (e Entry, ok bool, err error) {
 }
 
 // Entries returns the writes that are not delivered, in the order of their
-// attempts' writes.
+// attempts' writes. With an error it returns those that can be read: one damaged
+// file must not keep the states of other runs from being delivered.
 func (j *Journal) Entries() ([]Entry, error) {
 	names, err := filepath.Glob(filepath.Join(j.dir, "*.json"))
 	if err != nil {
@@ -112,10 +119,8 @@ func (j *Journal) Entries() ([]Entry, error) {
 	}
 	var all []Entry
 	for _, name := range names {
-		e, ok, err := j.Find(strings.TrimSuffix(filepath.Base(name), ".json"))
-		if err != nil {
-			return nil, err
-		}
+		e, ok, ferr := j.Find(strings.TrimSuffix(filepath.Base(name), ".json"))
+		err = errors.Join(err, ferr)
 		if ok {
 			all = append(all, e)
 		}
@@ -124,9 +129,9 @@ func (j *Journal) Entries() ([]Entry, error) {
 		if c := strings.Compare(a.Ref.Run, b.Ref.Run); c != 0 {
 			return c
 		}
-		return int(a.Ref.Attempt-b.Ref.Attempt)<<32 + int(a.Order-b.Order)
+		return cmp.Or(cmp.Compare(a.Ref.Attempt, b.Ref.Attempt), cmp.Compare(a.Order, b.Order))
 	})
-	return all, nil
+	return all, err
 }
 
 // Sealed returns an entry's sealed bytes.

@@ -70,7 +70,9 @@ func New(clock Clock, boot string, terms wire.Terms, sent time.Duration) *Lease 
 func Resume(clock Clock, boot string, terms wire.Terms, n Note) *Lease {
 	l := New(clock, boot, terms, n.Sent)
 	l.beat = n.Beat
-	if n.Boot != boot {
+	// A machine that does not tell its boots must not take an old clock for its own:
+	// a moment that is still to come would put the fence off by as much.
+	if n.Boot != boot || boot == "" || n.Sent > clock() {
 		l.sent = clock() - time.Duration(terms.FenceMs)*time.Millisecond
 	}
 	return l

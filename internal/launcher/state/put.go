@@ -37,7 +37,7 @@ func (s *Server) put(ctx context.Context, id string, body func() (io.ReadCloser,
 		return err
 	}
 	if !kept {
-		plain, err := readAll(body)
+		plain, err := readAll(body, client.MaxState)
 		if err != nil {
 			return err
 		}
@@ -51,8 +51,8 @@ func (s *Server) put(ctx context.Context, id string, body func() (io.ReadCloser,
 	}
 	if answer == nil {
 		// Without contact: the journal answers. The next write builds on this one.
-		s.o.Say("The state was kept on the worker and will be delivered when the mothership can be reached")
 		s.move(e.Sequence, seal.StatementDigest(e.Statement))
+		s.o.Say("The state was kept on the worker and will be delivered when the mothership can be reached")
 	}
 	return nil
 }

@@ -215,7 +215,7 @@ func (s *Server) lock(ctx context.Context, req wire.Request, body func() (io.Rea
 	}
 	in := wire.LockRequest{ID: req.Lock}
 	if req.Body {
-		data, err := readAll(body)
+		data, err := readAll(body, maxLockInfo)
 		if err != nil {
 			return err
 		}
@@ -226,15 +226,23 @@ func (s *Server) lock(ctx context.Context, req wire.Request, body func() (io.Rea
 	return s.o.Remote.Lock(ctx, in)
 }
 
-func readAll(body func() (io.ReadCloser, error)) ([]byte, error) {
+// maxLockInfo is the longest description of a tool's lock, in bytes. Locks of one
+// container are not served one by one, as states are, and are all in memory.
+const maxLockInfo = 64 << 10
+
+// readAll reads a request's body of at most limit bytes. Fault: invalid.request_size.
+func readAll(body func() (io.ReadCloser, error), limit int64) ([]byte, error) {
 	r, err := body()
 	if err != nil {
 		return nil, fmt.Errorf("read the request: %w", err)
 	}
 	defer r.Close()
-	data, err := io.ReadAll(r)
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the request: %w", err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fault.New(fault.Invalid, "the request is longer than %d bytes", limit).Named("request_size")
 	}
 	return data, nil
 }
