@@ -42,10 +42,7 @@ func TestAStateThatIsWrittenAfterAnAdoptionFollowsTheOnesBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.env = []string{"SPACELIFT_RECOVERY_RECIPIENTS=" + recovery.Recipient().String()}
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
+			self := executable(t)
 			wait, open := gate(t)
 			put := func(n string) string { return self + " put-state '{\"serial\":" + n + "}' && " }
 			j := w.job(put("1") + put("2") + "echo written && { " + wait + "; } && " + put("3") + put("4") + "echo done")
@@ -68,4 +65,13 @@ func TestAStateThatIsWrittenAfterAnAdoptionFollowsTheOnesBefore(t *testing.T) {
 			w.empty(w.data)
 		})
 	}
+}
+
+func executable(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self
 }

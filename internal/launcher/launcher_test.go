@@ -67,6 +67,8 @@ type world struct {
 	sha  string
 	data string
 	env  []string
+	// wrap, if set, changes the backend of launchers that are started from now on.
+	wrap func(container.Backend) container.Backend
 }
 
 func setup(t testing.TB, files map[string]string) *world {
@@ -143,9 +145,19 @@ func (w *world) start(data string) *running {
 	r := &running{signals: make(chan os.Signal, 4), done: make(chan error, 1), log: &logged{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
+	var backend func(data, runs string) (container.Backend, error)
+	if wrap := w.wrap; wrap != nil {
+		backend = func(data, runs string) (container.Backend, error) {
+			p, err := container.NewProcess(container.ProcessOptions{DataDir: data, RunsDir: runs, Supervisor: []string{binary, "supervise"}})
+			if err != nil {
+				return nil, err
+			}
+			return wrap(p), nil
+		}
+	}
 	go func() {
 		r.done <- launcher.Run(ctx, launcher.Options{
-			Settings: settings, Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Binary: binary, Signals: r.signals,
+			Backend: backend, Settings: settings, Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Binary: binary, Signals: r.signals,
 		})
 	}()
 	w.t.Cleanup(func() {

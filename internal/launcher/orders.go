@@ -277,20 +277,23 @@ func (l *loop) start(ctx context.Context, a wire.Assignment) {
 // sweep ends what launchers before have left and what is no longer wanted, and
 // delivers what they kept.
 func (l *loop) sweep(ctx context.Context, a *wire.Assignment) {
+	known := map[string]bool{}
 	for ref, records := range l.found {
+		for _, rec := range records {
+			known[rec.Container] = true
+		}
 		if a != nil && a.AttemptRef == ref {
 			continue
 		}
 		delete(l.found, ref)
 		for _, rec := range records {
 			l.o.Log.Warn("a container that is no longer wanted is ended", "run", ref.Run, "attempt", ref.Attempt, "container", rec.Container)
-			l.runner.Discard(ctx, rec)
-		}
-	}
-	known := map[string]bool{}
-	for _, records := range l.found {
-		for _, rec := range records {
-			known[rec.Container] = true
+			// It may take as long as the tool's grace, and the next run need not wait.
+			l.spawn(func() {
+				if err := l.runner.Discard(ctx, rec); err != nil && ctx.Err() == nil {
+					l.o.Log.Error("what is left of a run cannot be removed", "run", ref.Run, "attempt", ref.Attempt, "container", rec.Container, "err", err)
+				}
+			})
 		}
 	}
 	l.runner.Sweep(ctx, known)

@@ -29,11 +29,8 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 	t.recMu.Lock()
 	w.rec.Step = Ended
 	t.recMu.Unlock()
-	t.mu.Lock()
-	stale := t.stale
-	t.mu.Unlock()
 	t.runner.deliver(work, func(ref wire.AttemptRef) bool { return ref == t.ref })
-	if stale {
+	if t.isStale() {
 		defer t.finish(w.dir)
 		return t.gone(work, w.rec.Container, "the container has ended")
 	}

@@ -256,13 +256,22 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 		return err
 	}
 	if !there {
+		w, err := t.watcher(d, rec, at)
+		if err != nil {
+			return err
+		}
+		w.rest(work)
+		w.close()
+		if work.Err() != nil {
+			return work.Err()
+		}
 		t.hold(nil, nil)
 		t.discard(d)
 		return t.gone(work, rec.Container, "the container does not exist any more")
 	}
 	answer, err := t.api.Logs(work, wire.LogsRequest{Logs: wire.LogUpdate{Want: 16, WantStateVersion: at.Version, WantFrom: at.Chunk + chunkGap}})
 	t.note(err)
-	if err != nil && !fault.Is(err, fault.Stale) {
+	if err != nil && !t.isStale() {
 		return err
 	}
 	t.ship.Offer(answer.URLs)

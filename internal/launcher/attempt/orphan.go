@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/client"
@@ -12,28 +13,38 @@ import (
 )
 
 // Discard ends a container of an attempt that is not this worker's any more, and
-// removes what it has left. The mothership hears of it once the journal is
-// delivered: that may end a quarantine.
-func (r *Runner) Discard(ctx context.Context, rec *Record) {
-	log := r.o.Log.With("run", rec.Ref.Run, "attempt", rec.Ref.Attempt, "container", rec.Container)
+// removes what it has left. One that had its job is watched to its end as if it were
+// still wanted: it is interrupted and has its grace, and a state that it wrote while
+// no launcher was there is kept and delivered. The mothership hears of it after that,
+// which may end a quarantine. It returns at once if that is being done already.
+func (r *Runner) Discard(ctx context.Context, rec *Record) error {
+	r.mu.Lock()
+	busy := r.over[rec.Container]
+	r.over[rec.Container] = true
+	r.mu.Unlock()
+	if busy {
+		return nil
+	}
+	defer func() {
+		r.mu.Lock()
+		delete(r.over, rec.Container)
+		r.mu.Unlock()
+	}()
+	if rec.Step == Released {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		a := wire.Assignment{AttemptRef: rec.Ref, Class: rec.Class, Accepted: true, Container: rec.Container}
+		t := newTask(r, a, cancel)
+		t.stale = true
+		t.stopping = &wire.Stop{AttemptRef: rec.Ref, Reason: "the attempt is over"}
+		return t.run(ctx, a, []*Record{rec})
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if err := r.o.Backend.Remove(ctx, rec.Container); err != nil {
-		log.Error("a container cannot be removed", "err", err)
-		return
+		return fmt.Errorf("remove container %s: %w", rec.Container, err)
 	}
-	if rec.Step == Released {
-		delivered := r.deliver(ctx, func(ref wire.AttemptRef) bool { return ref == rec.Ref })
-		_, err := r.api(rec.Ref).Gone(ctx, wire.GoneRequest{
-			Session: r.o.Session().Number, Container: rec.Container, Delivered: delivered, Reason: "the container was found and ended after the attempt was over",
-		})
-		if err != nil {
-			log.Info("the mothership did not want to hear of a container's end", "err", err)
-		}
-	}
-	if err := rundir.Remove(r.o.RunsDir, rec.Container); err != nil {
-		log.Error("a run directory cannot be removed", "err", err)
-	}
+	return rundir.Remove(r.o.RunsDir, rec.Container)
 }
 
 // Sweep removes containers and run directories that no record names.

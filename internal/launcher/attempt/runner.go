@@ -63,12 +63,13 @@ type Options struct {
 	LogWait, LogLimit time.Duration
 }
 
-// Runner runs attempts, one at a time.
+// Runner runs attempts, one at a time, and ends what is left of others.
 type Runner struct {
 	o Options
 
 	mu   sync.Mutex
 	task *task
+	over map[string]bool // containers that Discard is busy with
 }
 
 // New makes a Runner.
@@ -84,7 +85,7 @@ func New(o Options) (*Runner, error) {
 	if o.LogLimit == 0 {
 		o.LogLimit = 2 * time.Minute
 	}
-	return &Runner{o: o}, nil
+	return &Runner{o: o, over: map[string]bool{}}, nil
 }
 
 // Busy returns the attempt that is held, or nil.

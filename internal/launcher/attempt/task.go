@@ -217,6 +217,13 @@ func (t *task) note(err error) {
 	}
 }
 
+// isStale reports whether the attempt is not this worker's any more.
+func (t *task) isStale() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stale
+}
+
 // stop ends the attempt: what is not released is given up, a container is
 // interrupted, at the second order killed.
 func (t *task) stop(kill bool, reason string) {

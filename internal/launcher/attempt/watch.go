@@ -41,15 +41,12 @@ type watcher struct {
 // honest tool has one or two.
 const maxServed = 16
 
-// watched follows the released container to its end and tells the outcome.
-func (t *task) watched(ctx, work context.Context, at logNote) error {
-	dir, rec := t.held()
+// watcher makes the watcher of a container. The caller closes it.
+func (t *task) watcher(dir *rundir.Dir, rec *Record, at logNote) (*watcher, error) {
 	w := &watcher{
 		t: t, dir: dir, rec: rec, log: dir.LogReader(at.Position), events: dir.EventReader(rundir.EventPosition{}),
 		room: make(chan struct{}, maxServed),
 	}
-	defer w.log.Close()
-	defer w.events.Close()
 	var err error
 	w.state, err = state.New(state.Options{
 		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: w.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
@@ -58,8 +55,33 @@ func (t *task) watched(ctx, work context.Context, at logNote) error {
 		Moved: func(now wire.JobState) { t.change(dir, rec, func() { rec.Job.Store = now }) },
 	})
 	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *watcher) close() {
+	_ = w.log.Close() // only read
+	_ = w.events.Close()
+}
+
+// rest keeps what a container that does not exist any more has written and nobody
+// has read: its state above all.
+func (w *watcher) rest(ctx context.Context) {
+	w.serve(ctx)
+	w.served.Wait()
+	w.t.collect(w)
+}
+
+// watched follows the released container to its end and tells the outcome.
+func (t *task) watched(ctx, work context.Context, at logNote) error {
+	dir, rec := t.held()
+	w, err := t.watcher(dir, rec, at)
+	if err != nil {
 		return err
 	}
+	defer w.close()
 	t.markMu.Lock()
 	t.marks = nil
 	t.markMu.Unlock()

@@ -90,7 +90,14 @@ func (m *Mothership) plain(f func(r *http.Request, body []byte) (any, error)) ht
 		}
 		m.mu.Lock()
 		out, err := f(r, body)
+		after := m.After
 		m.mu.Unlock()
+		if after != nil {
+			if status := after(r); status != 0 {
+				w.WriteHeader(status)
+				return
+			}
+		}
 		if err != nil {
 			f := fault.Public(err)
 			status := map[fault.Code]int{fault.Unauthenticated: 401, fault.Forbidden: 403, fault.NotFound: 404, fault.Conflict: 409, fault.Stale: 409, fault.Invalid: 400}[f.Kind]

@@ -38,6 +38,9 @@ type Mothership struct {
 	// Before, if set, may answer a call in the mothership's stead by a status
 	// that is not 0.
 	Before func(r *http.Request) (status int)
+	// After, if set, is called when a call has had its effect and before it is
+	// answered; a status that is not 0 is answered instead.
+	After func(r *http.Request) (status int)
 	// Lie may change an answered job: its header before it is signed, the job
 	// before it is sealed, the whole answer.
 	Header func(*seal.JobHeader)
