@@ -144,8 +144,8 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	rec.Core = core.Lines
 	rec.Job = stripped(*job)
 	t.workerJob(p, job, carried)
-	// The record is written at the release: until then the directory is worth
-	// nothing to a launcher that comes after, and one without a record is removed.
+	// The record is on the disk at the release alone: until then a launcher that
+	// comes after asks for the job again.
 	return p, nil
 }
 

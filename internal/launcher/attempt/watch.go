@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,10 +36,6 @@ type watcher struct {
 	failed error // what the container wrote cannot be used
 }
 
-// maxServed is how many requests of a container are served at the same time. An
-// honest tool has one or two.
-const maxServed = 16
-
 // watcher makes the watcher of a container. The caller closes it.
 func (t *task) watcher(dir *rundir.Dir, rec *Record, at logNote) (*watcher, error) {
 	w := &watcher{
@@ -64,14 +59,6 @@ func (t *task) watcher(dir *rundir.Dir, rec *Record, at logNote) (*watcher, erro
 func (w *watcher) close() {
 	_ = w.log.Close() // only read
 	_ = w.events.Close()
-}
-
-// rest keeps what a container that does not exist any more has written and nobody
-// has read: its state above all.
-func (w *watcher) rest(ctx context.Context) {
-	w.serve(ctx)
-	w.served.Wait()
-	w.t.collect(w)
 }
 
 // watched follows the released container to its end and tells the outcome.
@@ -128,31 +115,10 @@ func (w *watcher) follow(ctx context.Context) (container.Exit, error) {
 	}
 }
 
-// attend serves requests until ctx ends, and ends a container whose time is over.
-// What is being served goes on until work ends.
-func (w *watcher) attend(ctx, work context.Context) {
-	// The worker keeps its limits itself; this is for one that does not.
-	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
-	overdue := time.NewTimer(max(time.Second, limit-w.rec.age(w.t.o.Boot, w.t.o.Clock())))
-	defer overdue.Stop()
-	files := w.dir.WatchRequests()
-	defer files.Close()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-overdue.C:
-			w.fail(errors.New("the container did not end when its time was over"))
-		case <-files.C:
-			w.serve(work)
-		}
-	}
-}
-
 // end waits until the container has ended. A backend that fails to tell is asked
 // again: only its word that there is no such container ends the waiting.
 func (t *task) end(ctx context.Context, id string) (container.Exit, error) {
-	for pause := firstPause; ; pause = min(2*pause, longestWait) {
+	for wait := firstPause; ; wait = min(2*wait, longestWait) {
 		exit, err := t.o.Backend.Wait(ctx, id)
 		switch {
 		case err == nil:
@@ -163,21 +129,9 @@ func (t *task) end(ctx context.Context, id string) (container.Exit, error) {
 			return container.Exit{Code: -1, Lost: true}, nil // removed by somebody, or never started
 		}
 		t.log.Warn("the container backend does not tell whether the container has ended", "container", id, "err", err)
-		if err := sleep(ctx, pause); err != nil {
-			return exit, err
+		if !pause(ctx, wait) {
+			return exit, ctx.Err()
 		}
-	}
-}
-
-// sleep waits for the time to pass or ctx to end.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 
@@ -424,63 +378,4 @@ const (
 // far reports whether it is worth while to write the note down.
 func (n logNote) far(last logNote) bool {
 	return n.Version != last.Version || n.Offset-last.Offset >= noteBytes || n.Chunk-last.Chunk >= noteChunks
-}
-
-// serve answers new requests, each in its own time.
-func (w *watcher) serve(ctx context.Context) {
-	if w.failure() != nil {
-		return
-	}
-	requests, err := w.dir.Requests()
-	if err != nil {
-		w.fail(fmt.Errorf("read the requests: %w", err))
-		return
-	}
-	for _, r := range requests {
-		w.served.Go(func() {
-			select {
-			case w.room <- struct{}{}:
-				defer func() { <-w.room }()
-			case <-ctx.Done():
-				return
-			}
-			// The write id follows from the request, so that the same request,
-			// read again after a restart, is the same write.
-			digest := seal.Digest([]byte("state write\n" + w.rec.Container + "\n" + r.ID))
-			id := strings.TrimPrefix(digest, "sha256:")[:40]
-			answer, body := w.state.Serve(ctx, id, r, func() (io.ReadCloser, error) { return w.dir.RequestBody(r.ID) })
-			if ctx.Err() != nil {
-				return // unanswered: the launcher that comes after serves it again
-			}
-			var content io.Reader
-			if answer.Body {
-				content = strings.NewReader(string(body))
-			}
-			if err := w.dir.Answer(answer, content); err != nil {
-				w.t.log.Error("a request cannot be answered", "err", err)
-				return
-			}
-			if r.Op == wire.OpStatePut && answer.Status == 200 {
-				w.t.forget(id)
-			}
-		})
-	}
-}
-
-// say writes a line to the run's log and does not wait for its room: what calls it
-// holds up the tool.
-func (w *watcher) say(line string) { w.served.Go(func() { w.t.say(line) }) }
-
-// forget drops a delivered state write from the journal; one that only the
-// journal has stays.
-func (t *task) forget(id string) {
-	t.mu.Lock()
-	fenced := t.isFenced
-	t.mu.Unlock()
-	if fenced {
-		return
-	}
-	if err := t.o.Journal.Done(id); err != nil {
-		t.log.Error("a delivered state write cannot be forgotten", "err", err)
-	}
 }
