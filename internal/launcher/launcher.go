@@ -185,6 +185,7 @@ func (l *Launcher) makeBackend(binary string) (container.Backend, error) {
 }
 
 func (l *Launcher) close() {
+	l.runner.Close()
 	l.api.Close()
 	if err := l.backend.Close(); err != nil {
 		l.o.Log.Debug("the container backend did not close", "err", err)

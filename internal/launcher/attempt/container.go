@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"log/slog"
 	"path"
 	"path/filepath"
 	"time"
@@ -24,70 +25,102 @@ func toolName(vendor string) string {
 	return "terraform"
 }
 
-// createContainer resolves image and tool and starts a container that waits for
-// its job. Every mount is fixed here, and none of them comes from the job.
-func (t *task) createContainer(ctx context.Context, p *prepared, job *wire.Job, image string) error {
-	caps := t.o.Backend.Capabilities()
-	found, err := t.o.Tools.Find(ctx, job.Vendor)
+// shape is a container as settings, image and tool make it, and what the worker
+// has to know of that.
+type shape struct {
+	spec            container.Spec
+	digest          string // of the image in its registry, or ""
+	workspace, tool string // as the container sees them
+	said            string // about the tool
+}
+
+// shape resolves image and tool. Every mount is fixed here, and none of them
+// comes from the job.
+func (r *Runner) shape(ctx context.Context, k kind, dir *rundir.Dir, workspace string, say func(string)) (shape, error) {
+	caps := r.o.Backend.Capabilities()
+	found, err := r.o.Tools.Find(ctx, k.vendor)
 	if err != nil {
-		return err
+		return shape{}, err
 	}
-	resolved, err := t.o.Backend.EnsureImage(ctx, image, t.say)
+	resolved, err := r.o.Backend.EnsureImage(ctx, k.image, say)
+	if err != nil {
+		return shape{}, err
+	}
+	uid, gid := r.runUser()
+	mounts := []container.Mount{
+		{Source: dir.In(), Target: wire.ContainerIn, ReadOnly: true},
+		{Source: dir.Out(), Target: wire.ContainerOut},
+		{Source: workspace, Target: wire.ContainerWorkspace, Operator: workspace != dir.Workspace()},
+	}
+	s := shape{digest: resolved.Digest, workspace: caps.Path(mounts[2])}
+	if found.Path != "" {
+		m := container.Mount{Source: found.Path, Target: path.Join(wire.ContainerTools, toolName(k.vendor.Name)), ReadOnly: true}
+		mounts = append(mounts, m)
+		s.tool = caps.Path(m)
+		s.said = "Using " + toolName(k.vendor.Name) + " " + found.Version + " from the " + found.From
+	}
+	for _, m := range r.o.Settings.Mounts {
+		if granted(m.In, k.class) {
+			mounts = append(mounts, container.Mount{Source: m.Source, Target: m.Target, Operator: true})
+		}
+	}
+	root := wire.ContainerRoot
+	if !caps.MountAt {
+		root = dir.Path()
+	}
+	s.spec = container.Spec{
+		ULID: dir.ID(), Image: resolved.ID, RunDir: dir.Path(), Binary: r.o.Binary,
+		Args: []string{"worker", "--dir", root}, Mounts: mounts, UID: uid, GID: gid,
+		Network: r.o.Settings.Network, Runtime: r.o.Settings.Runtime,
+	}
+	return s, nil
+}
+
+// createContainer starts a container that waits for its job, unless one that
+// waits already is the same.
+func (t *task) createContainer(ctx context.Context, p *prepared, k kind) error {
+	s, err := t.runner.shape(ctx, k, p.dir, p.rec.Workspace, t.say)
 	if err != nil {
 		return err
 	}
 	if p.rec.Image == "" {
-		p.rec.Image = resolved.Digest
+		p.rec.Image = s.digest
 	}
-	uid, gid := t.runUser()
-	mounts := []container.Mount{
-		{Source: p.dir.In(), Target: wire.ContainerIn, ReadOnly: true},
-		{Source: p.dir.Out(), Target: wire.ContainerOut},
-		{Source: p.rec.Workspace, Target: wire.ContainerWorkspace, Operator: t.elsewhere() != ""},
+	p.worker.WorkspaceRoot, p.worker.Tool = s.workspace, s.tool
+	if s.said != "" {
+		t.say(s.said)
 	}
-	p.worker.WorkspaceRoot = caps.Path(mounts[2])
-	if found.Path != "" {
-		m := container.Mount{Source: found.Path, Target: path.Join(wire.ContainerTools, toolName(job.Vendor.Name)), ReadOnly: true}
-		mounts = append(mounts, m)
-		p.worker.Tool = caps.Path(m)
-		t.say("Using " + toolName(job.Vendor.Name) + " " + found.Version + " from the " + found.From)
+	if t.runner.fits(ctx, p.standby, s.spec) {
+		return nil
 	}
-	for _, m := range t.o.Settings.Mounts {
-		if granted(m.In, job.Class) {
-			mounts = append(mounts, container.Mount{Source: m.Source, Target: m.Target, Operator: true})
+	if p.standby != nil {
+		if err := t.o.Backend.Remove(ctx, s.spec.ULID); err != nil {
+			return err
 		}
-	}
-	dir := wire.ContainerRoot
-	if !caps.MountAt {
-		dir = p.dir.Path()
 	}
 	// Pulling may take long; these two do not, unless the engine hangs.
 	ctx, cancel := context.WithTimeout(ctx, createTime)
 	defer cancel()
-	err = t.o.Backend.Create(ctx, container.Spec{
-		ULID: p.rec.Container, Image: resolved.ID, RunDir: p.dir.Path(), Binary: t.o.Binary,
-		Args: []string{"worker", "--dir", dir}, Mounts: mounts, UID: uid, GID: gid,
-		Network: t.o.Settings.Network, Runtime: t.o.Settings.Runtime,
-	})
-	if err != nil {
+	if err := t.o.Backend.Create(ctx, s.spec); err != nil {
 		return err
 	}
 	return t.o.Backend.Start(ctx, p.rec.Container)
 }
 
-// keepAlive tells a container in stand-by that its launcher is there.
-func (t *task) keepAlive(ctx context.Context, d *rundir.Dir) {
+// keepAlive tells a container that waits that its launcher is there, and returns
+// what it said last. What it says must differ from what was said before.
+func keepAlive(ctx context.Context, log *slog.Logger, d *rundir.Dir, n int64) int64 {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()
-	for n := int64(1); ; n++ {
+	for ; ; n++ {
 		// A disk that is full now may have room at the next try, long before the
 		// container takes its launcher for gone.
 		if err := d.Alive(n); err != nil && ctx.Err() == nil {
-			t.log.Warn("the sign of life cannot be written", "err", err)
+			log.Warn("the sign of life cannot be written", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return n
 		case <-tick.C:
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // begun is a job that is about to get its container.
 type begun struct {
 	job   *wire.Job
-	id    string               // of the container
+	id    string               // of the container, once that is fixed
 	start *wire.StartingAnswer // its recorded start, if it came with the job
 	sent  time.Duration        // boot clock, at which that was asked for
 	// recorded: the mothership knows the container by its id already.
@@ -53,6 +53,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 		}
 		return t.unprepared(work, b, err)
 	}
+	b.id = p.rec.Container
 	t.hold(p.dir, p.rec)
 	err = errStopped
 	if t.wanted() == nil {

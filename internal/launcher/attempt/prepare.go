@@ -31,7 +31,9 @@ type prepared struct {
 	dir    *rundir.Dir
 	rec    *Record
 	commit wire.Commit
-	worker wire.WorkerJob // terms are filled in at the release
+	// standby is the container that waited, if there was one.
+	standby *standby
+	worker  wire.WorkerJob // terms are filled in at the release
 }
 
 // refusal marks a failure that is a decision of the launcher.
@@ -40,15 +42,15 @@ type refusal struct{ error }
 func (r refusal) Unwrap() error { return r.error }
 
 // runUser is who a container's processes are.
-func (t *task) runUser() (uid, gid int) {
-	if !t.o.Backend.Capabilities().OwnUID {
+func (r *Runner) runUser() (uid, gid int) {
+	if !r.o.Backend.Capabilities().OwnUID {
 		return os.Getuid(), os.Getgid()
 	}
 	return container.RunUID, container.RunGID
 }
 
 // prepare makes the run directory, fills the workspace and starts a container
-// that waits. previous is the container before, whose workspace goes on.
+// that waits. id is its name if that is fixed already. previous is the container before, whose workspace goes on.
 func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *rundir.Dir, prevRec *Record) (p *prepared, err error) {
 	if err := checkJob(job); err != nil {
 		return nil, refusal{err}
@@ -56,18 +58,41 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	if err := state.Admit(job.Stack.ID, job.Store, t.o.Settings.Recovery, t.o.Marks); err != nil {
 		return nil, refusal{err}
 	}
-	dir, err := rundir.Create(t.o.RunsDir, id, t.dirOptions())
-	if err != nil {
-		return nil, err
+	image := job.Image
+	if image == "" {
+		image = t.o.Settings.DefaultImage
+	}
+	if !t.o.Backend.Capabilities().Images {
+		image = ""
+	}
+	k := kind{class: job.Class, image: image, vendor: job.Vendor}
+	var (
+		waited *standby
+		dir    *rundir.Dir
+		heard  int64
+	)
+	if id == "" && t.elsewhere() == "" {
+		waited = t.runner.take(ctx, k)
+	}
+	if waited != nil {
+		dir, heard = waited.dir, waited.told
+		id = dir.ID()
+	} else {
+		if id == "" {
+			id = t.o.NewID()
+		}
+		if dir, err = rundir.Create(t.o.RunsDir, id, t.runner.dirOptions()); err != nil {
+			return nil, err
+		}
 	}
 	rec := &Record{V: 1, Ref: t.ref, Class: job.Class, Container: id, Step: Preparing, Job: stripped(*job)}
-	p = &prepared{dir: dir, rec: rec, commit: job.Commit}
+	p = &prepared{dir: dir, rec: rec, commit: job.Commit, standby: waited}
 	alive, stopAlive := context.WithCancel(ctx)
 	kept := make(chan struct{})
 	t.spawn(func() {
 		defer close(kept)
 		defer stopAlive()
-		t.keepAlive(alive, dir)
+		keepAlive(alive, t.log, dir, heard+1)
 	})
 	defer func() {
 		if err != nil {
@@ -101,13 +126,6 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	if err != nil {
 		return nil, err
 	}
-	image := job.Image
-	if image == "" {
-		image = t.o.Settings.DefaultImage
-	}
-	if !t.o.Backend.Capabilities().Images {
-		image = ""
-	}
 	if job.Parked != nil {
 		if carried, err = t.unpark(ctx, p, job, image); err != nil {
 			return nil, err
@@ -120,11 +138,10 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 			return err
 		})
 	}
-	ref := image
 	if name, _, _ := strings.Cut(image, "@"); rec.Image != "" {
-		ref = name + "@" + rec.Image // the very image that planned
+		k.image = name + "@" + rec.Image // the very image that planned
 	}
-	group.Go(func() error { return t.createContainer(gctx, p, job, ref) })
+	group.Go(func() error { return t.createContainer(gctx, p, k) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
@@ -264,7 +281,7 @@ func (t *task) unpark(ctx context.Context, p *prepared, job *wire.Job, image str
 		}
 		return nil, err
 	}
-	uid, gid := t.runUser()
+	uid, gid := t.runner.runUser()
 	var owner *seal.Owner
 	if os.Getuid() == 0 {
 		owner = &seal.Owner{UID: uid, GID: gid}
@@ -298,7 +315,7 @@ func (t *task) writeFiles(p *prepared, job *wire.Job) error {
 		return fmt.Errorf("write mounted files: %w", err)
 	}
 	defer root.Close()
-	uid, gid := t.runUser()
+	uid, gid := t.runner.runUser()
 	give := os.Getuid() == 0 && uid != 0
 	for _, f := range job.Files {
 		name := filepath.FromSlash(path.Clean(f.Path))

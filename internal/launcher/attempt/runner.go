@@ -67,9 +67,14 @@ type Options struct {
 type Runner struct {
 	o Options
 
-	mu   sync.Mutex
-	task *task
-	over map[string]bool // containers that Discard is busy with
+	mu      sync.Mutex
+	task    *task
+	over    map[string]bool // containers that Discard is busy with
+	last    *kind           // of the last container that was made for a job
+	standby *standby        // waits for a job, or is being made
+	closed  bool
+
+	owned sync.WaitGroup // goroutines
 }
 
 // New makes a Runner.
@@ -124,6 +129,7 @@ func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) er
 	if err := checkAssignment(a); err != nil {
 		return err
 	}
+	leaving := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t := newTask(r, a, cancel)
@@ -139,5 +145,9 @@ func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) er
 		r.task = nil
 		r.mu.Unlock()
 	}()
-	return t.run(ctx, a, found)
+	err := t.run(ctx, a, found)
+	if leaving.Err() == nil {
+		r.foresee() // while this attempt counts as held, so that the next one finds it
+	}
+	return err
 }

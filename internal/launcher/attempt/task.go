@@ -149,11 +149,7 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 	if err != nil {
 		return t.refuse(work, a.Class, a.Container, err)
 	}
-	id := a.Container
-	if id == "" {
-		id = t.o.NewID()
-	}
-	return t.live(ctx, work, begun{job: job, id: id, again: a.Accepted, recorded: a.Container != "", previous: previous, prevRec: prevRec})
+	return t.live(ctx, work, begun{job: job, id: a.Container, again: a.Accepted, recorded: a.Container != "", previous: previous, prevRec: prevRec})
 }
 
 // left is what a launcher before has left of a container.
@@ -169,7 +165,7 @@ type left struct {
 func (t *task) sort(a wire.Assignment, found []*Record) (previous *rundir.Dir, prevRec *Record, here bool, adopt *left, err error) {
 	var fresh []*rundir.Dir
 	for _, rec := range found {
-		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.dirOptions())
+		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.runner.dirOptions())
 		if err != nil {
 			return nil, nil, false, nil, err
 		}
@@ -243,8 +239,8 @@ func (t *task) stop(kill bool, reason string) {
 	t.preparing(errStopped)
 }
 
-func (t *task) dirOptions() rundir.Options {
-	uid, gid := t.runUser()
+func (r *Runner) dirOptions() rundir.Options {
+	uid, gid := r.runUser()
 	return rundir.Options{UID: uid, GID: gid}
 }
 

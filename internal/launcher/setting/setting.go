@@ -59,6 +59,7 @@ type Settings struct {
 	WorkspaceRoot string // empty: none
 	LogLevel      slog.Level
 	Debug         bool
+	Standby       bool
 
 	PassEnvs []PassedEnv
 	MaskEnvs []string
