@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -20,6 +22,12 @@ func (d *Dir) ReadResult() (*wire.RunResult, error) {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// Finished reports whether the worker has said its last word: its log is complete.
+func (d *Dir) Finished() bool {
+	var st unix.Stat_t
+	return unix.Fstatat(int(d.out.root.Fd()), wire.OutResult, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // ReadCarry returns what the next container is to have beside the workspace.

@@ -162,8 +162,14 @@ func (w *watcher) drain(ctx context.Context) {
 	if w.failure() != nil {
 		return
 	}
+	finished := w.dir.Finished() // before the log is read, so that all of it is there
 	if err := w.readLog(ctx); err != nil && ctx.Err() == nil {
 		w.fail(err)
+	}
+	if finished {
+		w.t.textMu.Lock()
+		w.t.ship.Flush(w.t.version)
+		w.t.textMu.Unlock()
 	}
 }
 

@@ -9,9 +9,10 @@
 //	Write ─► buffer ─► chunk ─► PUT ─► commit ─► settled
 //	           │ full: Write waits, so the log stays in the worker's files
 //
-// When a chunk is cut: the first bytes of a state at once; then every 250 ms in
-// the first ten seconds of a state and while somebody watches; else every 5 s,
-// or at 4 MiB; and at once when the state has ended.
+// When a chunk is cut: the first bytes of a state after 10 ms, so that a command
+// and its first line of output go together; then every 250 ms in the first ten
+// seconds of a state and while somebody watches; else every 5 s, or at 4 MiB; and
+// at once when the state has ended or nobody will write more for now (Flush).
 //
 // What has been committed is known to the mothership alone. A launcher that was
 // restarted feeds a stream again from its first byte and tells how many bytes

@@ -89,7 +89,7 @@ func (s *Shipper) step(ctx context.Context) error {
 		st.commits = append(st.commits, st.commit(data))
 		st.buf = st.buf[len(data):]
 		if len(st.buf) == 0 {
-			st.buf = nil
+			st.buf, st.flush = nil, false
 		}
 		st.stored += int64(len(data))
 		st.chunk++

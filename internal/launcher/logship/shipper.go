@@ -31,9 +31,9 @@ type Options struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 
-	Eager, EagerFor, Calm time.Duration
-	RetryCap              time.Duration
-	Chunk, Buffer         int // bytes
+	First, Eager, EagerFor, Calm time.Duration
+	RetryCap                     time.Duration
+	Chunk, Buffer                int // bytes
 }
 
 // Shipper ships the log of one attempt. Its methods are safe for concurrent use.
@@ -61,7 +61,7 @@ func New(o Options) (*Shipper, error) {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&o.Eager, 250 * time.Millisecond}, {&o.EagerFor, 10 * time.Second}, {&o.Calm, 5 * time.Second}, {&o.RetryCap, 10 * time.Second}} {
+	}{{&o.First, 10 * time.Millisecond}, {&o.Eager, 250 * time.Millisecond}, {&o.EagerFor, 10 * time.Second}, {&o.Calm, 5 * time.Second}, {&o.RetryCap, 10 * time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -154,7 +154,7 @@ func (s *Shipper) Write(ctx context.Context, version int, p []byte) error {
 			return ErrEnded
 		case s.buffered() == 0 || s.buffered()+len(p) <= s.o.Buffer || s.stopped != nil:
 			if s.stopped == nil {
-				st.add(p)
+				st.add(s.o.Now(), p)
 				s.notify()
 			}
 			s.mu.Unlock()
@@ -167,6 +167,16 @@ func (s *Shipper) Write(ctx context.Context, version int, p []byte) error {
 			return ctx.Err()
 		case <-changed:
 		}
+	}
+}
+
+// Flush ships what has been written to a state version without waiting for more.
+func (s *Shipper) Flush(version int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.find(version); st != nil && len(st.buf) > 0 {
+		st.flush = true
+		s.notify()
 	}
 }
 

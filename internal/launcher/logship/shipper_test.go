@@ -80,7 +80,7 @@ func start(t *testing.T, st *store, change func(*Options)) *Shipper {
 	t.Helper()
 	o := Options{
 		Put: st.put, Commit: st.commit, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Eager: time.Millisecond, Calm: 2 * time.Millisecond, EagerFor: time.Second, RetryCap: 2 * time.Millisecond, Chunk: 1000,
+		First: time.Millisecond, Eager: time.Millisecond, Calm: 2 * time.Millisecond, EagerFor: time.Second, RetryCap: 2 * time.Millisecond, Chunk: 1000,
 	}
 	if change != nil {
 		change(&o)
@@ -147,6 +147,25 @@ func TestALogIsCompleteAndInOrderWhateverFails(t *testing.T) {
 		s.End(version)
 		finish(t, s, st)
 		check(t, st, version, want)
+	}
+}
+
+func TestWhatIsFlushedIsShippedTogetherAndWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	st := newStore(t)
+	s := start(t, st, func(o *Options) { o.First, o.Eager, o.Calm = time.Hour, time.Hour, time.Hour })
+	begin(t, s, 1, Place{})
+	for _, line := range []string{"$ echo hello\n", "hello\n"} {
+		if err := s.Write(t.Context(), 1, []byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Flush(1)
+	waitFor(t, st, 1, "$ echo hello\nhello\n")
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.puts != 1 {
+		t.Errorf("it went in %d pieces", st.puts)
 	}
 }
 

@@ -22,12 +22,14 @@ type stream struct {
 	sum     hash.Hash // of all accepted bytes; nil if not known
 	chunk   int       // number of the next chunk
 	ended   bool
+	arrived time.Time // when the first of the bytes in buf came
+	flush   bool      // what is in buf is to be shipped now
 	lost    int64
 	commits []wire.LogCommit // stored, not settled
 	closed  bool             // the close is settled
 }
 
-func (s *stream) add(p []byte) {
+func (s *stream) add(now time.Time, p []byte) {
 	if s.sum != nil {
 		s.sum.Write(p)
 	}
@@ -35,6 +37,9 @@ func (s *stream) add(p []byte) {
 	if n := min(s.skip, int64(len(p))); n > 0 {
 		s.skip -= n
 		p = p[n:]
+	}
+	if len(s.buf) == 0 {
+		s.arrived = now
 	}
 	s.buf = append(s.buf, p...)
 }
@@ -45,8 +50,11 @@ func (s *stream) due(now time.Time, o *Options, eager bool) (time.Duration, bool
 	if len(s.buf) == 0 {
 		return 0, false
 	}
-	if s.stored == 0 || s.ended || len(s.buf) >= o.Chunk {
+	if s.ended || s.flush || len(s.buf) >= o.Chunk {
 		return 0, true
+	}
+	if s.stored == 0 {
+		return max(0, s.arrived.Add(o.First).Sub(now)), true
 	}
 	pause := o.Calm
 	if eager || now.Sub(s.began) < o.EagerFor {
