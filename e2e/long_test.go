@@ -4,16 +4,18 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 )
 
-// endless is an apply that would never end by itself.
+// endless is an apply that would never end by itself. Its shell shows a mark in the
+// process table, where there may be other applies.
 const endless = `
 resource "terraform_data" "endless" {
   provisioner "local-exec" {
-    command = "i=0; while true; do i=$((i+1)); echo tick $i; sleep 5; done"
+    command = ": %s; i=0; while true; do i=$((i+1)); echo tick $i; sleep 5; done"
   }
 }
 `
@@ -26,21 +28,17 @@ func TestLongAnAbandonedWriterIsInterruptedBeforeTheMothershipGivesUp(t *testing
 	w.createPool("abandoned")
 	launcher := w.launcher("one")
 	w.worker("one")
-	url, _ := repository(t, map[string]string{"main.tf": endless})
+	mark := fmt.Sprintf("endless-%d-%d", os.Getpid(), time.Now().UnixNano())
+	url, _ := repository(t, map[string]string{"main.tf": fmt.Sprintf(endless, mark)})
 	stack := w.stack("Abandoned", stackOptions{repository: url, mode: "managed", autodeploy: true})
 	id := w.trigger(stack)
 	w.seen(stack, id, "tick 2")
 	launcher.kill()
 	begin := time.Now()
 
-	running := func() bool {
-		for _, line := range strings.Split(run(t, nil, "ps", "axo", "args"), "\n") {
-			if strings.HasSuffix(strings.TrimSpace(line), "spacelift.plan") && strings.Contains(line, "apply") {
-				return true
-			}
-		}
-		return false
-	}
+	// What has effects is the provisioner. The tool itself stays for its grace: it
+	// wants to write its state, and there is nobody to take it yet.
+	running := func() bool { return strings.Contains(run(t, nil, "ps", "axo", "args"), ": "+mark+";") }
 	if !running() {
 		t.Fatal("the apply is not running: the test looks at the wrong processes")
 	}
@@ -72,6 +70,13 @@ func TestLongAnAbandonedWriterIsInterruptedBeforeTheMothershipGivesUp(t *testing
 	if view := w.run(stack, next); view.State != "QUEUED" {
 		t.Errorf("after the loss a new tracked run is %s, want QUEUED behind the quarantine", view.State)
 	}
+	states := func() (n int) {
+		if err := w.openDatabase().QueryRow(`SELECT count(*) FROM state WHERE run = ?`, id).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := states()
 	w.launcher("one")
 	eventually(t, 2*time.Minute, "the end of the quarantine", func() string {
 		if view := w.run(stack, next); view.State == "QUEUED" {
@@ -79,6 +84,10 @@ func TestLongAnAbandonedWriterIsInterruptedBeforeTheMothershipGivesUp(t *testing
 		}
 		return ""
 	})
+	// What the tool wrote in its grace, when no launcher was there, has arrived.
+	if n := states(); n <= before {
+		t.Errorf("there are %d states of the run, and there were %d before its launcher came back", n, before)
+	}
 }
 
 // A reading run whose worker is lost goes to another one, after the full term.
