@@ -37,6 +37,8 @@ type Outcome struct {
 	// Core is the digest of the job core, for the record of the parked run.
 	Core string    `json:"core,omitempty"`
 	Logs LogUpdate `json:"logs"`
+	// NoLog: the job was refused before it had a log, so there is none to wait for.
+	NoLog bool `json:"no_log,omitempty"`
 	// NextContainer and Nonce are for the job that may follow at once.
 	NextContainer string `json:"next_container,omitempty"`
 	Nonce         string `json:"nonce,omitempty"`

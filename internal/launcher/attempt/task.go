@@ -309,7 +309,7 @@ func (t *task) step(rec *Record) Step {
 // whose start is recorded already, or "".
 func (t *task) refuse(ctx context.Context, class run.Class, id string, why error) error {
 	t.log.Warn("the job is refused", "err", why)
-	_, err := t.tell(ctx, wire.Outcome{Container: id, Class: class, Result: wire.ResultRefused, ExitCode: -1, Reason: t.reason(why)})
+	_, err := t.tell(ctx, wire.Outcome{Container: id, Class: class, Result: wire.ResultRefused, ExitCode: -1, Reason: t.reason(why), NoLog: true})
 	return err
 }
 

@@ -377,7 +377,7 @@ func (m *Mothership) outcome(x *Run, w *Worker, body []byte) (any, error) {
 	if o.Container != x.Container || o.Class != x.Class {
 		return nil, fault.New(fault.Conflict, "the attempt is in container %q of class %s, not in %q of class %s", x.Container, x.Class, o.Container, o.Class)
 	}
-	if c, closed := x.Closes[x.Version]; (!closed && o.Result != wire.ResultRefused) || int64(len(x.Text[x.Version]))+c.Lost < c.Bytes {
+	if c, closed := x.Closes[x.Version]; (!closed && !o.NoLog) || int64(len(x.Text[x.Version]))+c.Lost < c.Bytes {
 		return wire.Decision{Wait: true}, nil
 	}
 	x.Outcomes = append(x.Outcomes, o)

@@ -47,6 +47,10 @@ func (s *Service) Outcome(ctx context.Context, c pool.WorkerIdentity, ref wire.A
 		if err != nil {
 			return err
 		}
+		if req.NoLog && req.Result == wire.ResultRefused {
+			note, wait = "", false
+			s.forget(a.AttemptRef)
+		}
 		if wait {
 			decision = wire.Decision{Wait: true, State: r.State, StateVersion: r.StateVersion}
 			return nil

@@ -236,6 +236,28 @@ func TestAnOutcomeWaitsForItsLogAndThenGoesOn(t *testing.T) {
 	}
 }
 
+func TestARefusalOfAJobThatHadNoLogIsDecidedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	a := w.Worker("01WORKERA")
+	bearer := w.Pools.Bearer(a).Text
+	r := w.Task(w.Stack("web", nil), true)
+	ref := w.Ref(r)
+	w.Accept(a, ref, run.Write)
+	outcome := wire.Outcome{Session: 1, Class: run.Write, Result: wire.ResultRefused, ExitCode: -1, Reason: "the header is forged", NoLog: true}
+	status, problem, body := w.call("POST", wire.AttemptPath(ref.Run, ref.Attempt, wire.VerbOutcome), bearer, outcome, nil)
+	var d wire.Decision
+	if err := json.Unmarshal(body, &d); err != nil || status != http.StatusOK {
+		t.Fatalf("the outcome is answered %d %s", status, problem.Message)
+	}
+	if d.Wait || d.Next != wire.NextDone {
+		t.Fatalf("it is answered %+v", d)
+	}
+	if got := w.WantState(r.ID, run.Failed); got.Reason != "the header is forged" {
+		t.Errorf("the reason is %q", got.Reason)
+	}
+}
+
 func TestBodiesAreLimited(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
