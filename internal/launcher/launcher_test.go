@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/spaceport-iac/spaceport/internal/launcher"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/launchertest"
@@ -38,7 +40,7 @@ func TestMain(m *testing.M) {
 			os.Exit(worker.Main(context.Background(), worker.Options{Dir: args[2]}))
 		}
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // putState writes a state as Terraform would.

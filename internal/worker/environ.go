@@ -101,8 +101,6 @@ func (e *environ) list(more map[string]string) []string {
 	return out
 }
 
-// get returns a variable of the next phase.
-func (e *environ) get(name string) string { return e.now[name] }
 
 // isSet reports whether a variable is a yes.
 func (e *environ) isSet(name string) bool {

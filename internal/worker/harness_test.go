@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 		limit, _ := time.ParseDuration(os.Getenv("TEST_RELEASE_LIMIT"))
 		os.Exit(Main(context.Background(), Options{Dir: os.Args[2], ReleaseLimit: limit}))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // box is a run's directory with a worker that runs in it, seen from the launcher.

@@ -111,8 +111,11 @@ func TestTheEnvironmentIsCarried(t *testing.T) {
 		"plan": `printf '<%s>' "$MULTI" "$CHANGED" "${GONE-unset}" "$SPACELIFT_ME" "$TF_VAR_spacelift_run_id" "$PATHED"`,
 	}, run.PhaseInit, run.PhasePlan)
 	b.job.Environment = []wire.Variable{
-		{Name: "CHANGED", Value: "old"}, {Name: "GONE", Value: "here"}, {Name: "KEPT", Value: "k"},
-		{Name: "SPACELIFT_ME", Value: "delivered"}, {Name: "TF_VAR_spacelift_run_id", Value: "id"},
+		{Name: "CHANGED", Value: "old"},
+		{Name: "GONE", Value: "here"},
+		{Name: "KEPT", Value: "k"},
+		{Name: "SPACELIFT_ME", Value: "delivered"},
+		{Name: "TF_VAR_spacelift_run_id", Value: "id"},
 		{Name: "REMOVED_BEFORE", Value: "x"},
 	}
 	b.job.Unset = []string{"REMOVED_BEFORE"}

@@ -38,7 +38,11 @@ func TestWhereEachVariableComesFrom(t *testing.T) {
 		"BOTH=b", "ro_BOTH=rb",
 	}
 	vars := []wire.Variable{
-		{Name: "PLAIN", Value: "1"}, {Name: "ro_KEY", Value: "r"}, {Name: "wo_KEY", Value: "w"}, {Name: "KEY", Value: "k"}, {Name: "PASSED", Value: "the stack's"},
+		{Name: "PLAIN", Value: "1"},
+		{Name: "ro_KEY", Value: "r"},
+		{Name: "wo_KEY", Value: "w"},
+		{Name: "KEY", Value: "k"},
+		{Name: "PASSED", Value: "the stack's"},
 		{Name: "TF_VAR_spacelift_run_id", Value: "the stack may"},
 	}
 	carried := &park.Carry{

@@ -66,6 +66,23 @@ func TestACrashAtAnyStepLeavesAWholeEntryOrNone(t *testing.T) {
 	}
 }
 
+func TestADamagedEntryKeepsNoOtherFromBeingDelivered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	for _, id := range []string{"w1", "w2"} {
+		if err := j.Append(Entry{ID: id, Ref: wire.AttemptRef{Run: id, Attempt: 1}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "w1.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := j.Entries(); err == nil || len(all) != 1 || all[0].ID != "w2" {
+		t.Fatalf("got %+v, %v", all, err)
+	}
+}
+
 func TestAnIDIsNeverAPath(t *testing.T) {
 	t.Parallel()
 	j := open(t, t.TempDir())

@@ -62,6 +62,13 @@ func TestARestartedLauncherGoesOnCounting(t *testing.T) {
 	if left := Resume(c.read, "c", terms, note).Left(); left > 0 {
 		t.Fatalf("after a reboot %s are left", left)
 	}
+	// A machine that does not tell its boots may have been started anew each time.
+	for _, boot := range []string{"", "b"} {
+		note.Boot = boot
+		if left := Resume(c.read, boot, terms, note).Left(); left > 0 {
+			t.Fatalf("with boot %q and a note of the future %s are left", boot, left)
+		}
+	}
 }
 
 func TestAnEarlierCallNeverMovesTheLeaseBack(t *testing.T) {

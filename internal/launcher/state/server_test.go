@@ -308,6 +308,25 @@ func TestWithoutContactTheJournalAnswers(t *testing.T) {
 	}
 }
 
+// Many of them may be in memory at once, and a sparse file costs its writer nothing.
+func TestTheDescriptionOfALockIsShort(t *testing.T) {
+	t.Parallel()
+	w := setup(t, wire.StateManaged, run.Write)
+	s := w.server()
+	lock := func(size int) wire.Answer {
+		a, _ := s.Serve(t.Context(), "l", wire.Request{ID: "l", Op: wire.OpStateLock, Lock: "tool", Body: true}, func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(strings.Repeat(" ", size))), nil
+		})
+		return a
+	}
+	if a := lock(1 << 10); a.Status != 200 {
+		t.Fatalf("got %+v", a)
+	}
+	if a := lock(maxLockInfo + 1); a.Status != 400 || len(w.m.locked) != 1 {
+		t.Fatalf("got %+v", a)
+	}
+}
+
 func TestTheClassDecidesWhatIsGranted(t *testing.T) {
 	t.Parallel()
 	w := setup(t, wire.StateManaged, run.Read)
