@@ -16,8 +16,7 @@ import (
 // kill ends a launcher as a kill would: nothing is said, nothing is cleaned up.
 func (r *running) kill() {
 	r.cancel()
-	<-r.done
-	r.done <- nil
+	r.done <- <-r.done
 }
 
 // gate is a file that a run waits for.

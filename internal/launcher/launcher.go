@@ -116,7 +116,7 @@ func assemble(o Options) (l *Launcher, err error) {
 	}
 	defer func() {
 		if err != nil {
-			l.id.Close()
+			_ = l.id.Close() // the start has failed already
 		}
 	}()
 	o.Log.Info("data directory taken", "dir", s.DataDir, "slot", l.id.Slot())

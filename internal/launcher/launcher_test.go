@@ -2,6 +2,7 @@ package launcher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -165,7 +166,10 @@ func (w *world) start(data string) *running {
 	w.t.Cleanup(func() {
 		cancel()
 		select {
-		case <-r.done:
+		case err := <-r.done:
+			if err != nil && !errors.Is(err, context.Canceled) {
+				w.t.Logf("the launcher ended with %v", err)
+			}
 		case <-time.After(20 * time.Second):
 			w.t.Error("the launcher did not end")
 		}

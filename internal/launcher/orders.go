@@ -66,7 +66,9 @@ func (l *Launcher) live(ctx context.Context) error {
 		}
 	case <-l.o.Signals:
 		stop()
-		<-registered
+		if err := <-registered; err != nil {
+			l.o.Log.Info("the launcher leaves unregistered", "err", err)
+		}
 		return nil
 	}
 	lp := &loop{Launcher: l, found: l.found(), done: make(chan error, 1)}
@@ -97,7 +99,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			if l.running {
-				<-l.done
+				if err := <-l.done; err != nil {
+					l.o.Log.Debug("the attempt is left to the next launcher", "err", err)
+				}
 			}
 			return ctx.Err()
 		case <-timer.C:

@@ -24,9 +24,7 @@ func TestARestartedLauncherAdoptsItsContainer(t *testing.T) {
 	r := w.Enqueue(&launchertest.Run{Job: j})
 	l := w.start(w.data)
 	w.wait("the first line", func() (bool, string) { return strings.Contains(string(r.Text[4]), "first\n"), string(r.Text[4]) })
-	l.cancel() // as good as a kill: nothing is said, nothing is cleaned up
-	<-l.done
-	l.done <- nil
+	l.kill()
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +56,7 @@ func TestALauncherKilledBeforeTheReleaseAsksForTheJobAgain(t *testing.T) {
 	r := w.Enqueue(&launchertest.Run{Job: w.job("echo ran")})
 	l := w.start(w.data)
 	<-reached
-	l.cancel()
-	<-l.done
-	l.done <- nil
+	l.kill()
 	block.Store(false)
 	w.start(w.data)
 	if o := w.over(r); o.Result != wire.ResultOK || strings.Count(w.text(r), "\nran\n") != 1 {

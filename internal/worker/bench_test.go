@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -69,7 +70,7 @@ func benchmarkRun(b *testing.B, command string, masks []string) (cpu time.Durati
 		for err == nil {
 			_, err = r.Next()
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			b.Fatal(err)
 		}
 	}

@@ -101,7 +101,6 @@ func (e *environ) list(more map[string]string) []string {
 	return out
 }
 
-
 // isSet reports whether a variable is a yes.
 func (e *environ) isSet(name string) bool {
 	switch strings.ToLower(e.now[name]) {

@@ -93,7 +93,7 @@ func (p process) open(boot string) (int, error) {
 		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
 	if !p.alive(boot) {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return -1, os.ErrProcessDone
 	}
 	return fd, nil
@@ -105,7 +105,7 @@ func (p process) signal(sig syscall.Signal, boot string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); errors.Is(err, unix.ESRCH) {
 		return os.ErrProcessDone
 	} else if err != nil {
@@ -126,7 +126,7 @@ func (p process) wait(ctx context.Context, boot string) error {
 	}
 	// Non-blocking, it is watched by the runtime's poller: no thread waits.
 	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return fmt.Errorf("watch process %d: %w", p.PID, err)
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")

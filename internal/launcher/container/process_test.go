@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -91,7 +92,7 @@ func launch(data string, start bool) int {
 			panic(err)
 		}
 	}
-	os.Stdout.WriteString("x")
+	_, _ = os.Stdout.WriteString("x")
 	select {}
 }
 
@@ -209,7 +210,7 @@ func TestAnotherProcessWithTheSameNumberIsNotTouched(t *testing.T) {
 	if !me.alive(boot) || earlier.alive(boot) || me.alive("another-boot") {
 		t.Error("a process is mistaken for another")
 	}
-	if err := earlier.signal(0, boot); err != os.ErrProcessDone {
+	if err := earlier.signal(0, boot); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("a signal gave %v", err)
 	}
 }

@@ -52,7 +52,8 @@ func startSupervisor(command []string, runDir string, mounts bool) (*supervisor,
 	}
 	defer answerW.Close()
 
-	cmd := exec.Command(command[0], append(command[1:len(command):len(command)], runDir)...)
+	// No call may end it: it outlives its launcher.
+	cmd := exec.CommandContext(context.Background(), command[0], append(command[1:len(command):len(command)], runDir)...)
 	cmd.Env, cmd.Dir = emptyEnvironment(), "/"
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{releaseR, answerW}

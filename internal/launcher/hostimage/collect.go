@@ -82,7 +82,7 @@ func (c collection) addProgram(path string) error {
 	if err != nil {
 		return c.addInterpreter(path) // a script, then
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	return c.addNeeds(path, f)
 }
 
@@ -131,7 +131,7 @@ func (c collection) addNeeds(path string, f *elf.File) error {
 		if err == nil && !known {
 			err = c.addNeeds(lib, g)
 		}
-		g.Close()
+		_ = g.Close()
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func findLibrary(name string, dirs []string, like *elf.File) (string, *elf.File)
 		if f.Machine == like.Machine && f.Class == like.Class {
 			return p, f
 		}
-		f.Close()
+		_ = f.Close()
 	}
 	return "", nil
 }

@@ -40,7 +40,7 @@ func TestFiftyStartsAreOneWorker(t *testing.T) {
 		if n, err := id.NextSession(); err != nil || n != int64(i+1) {
 			t.Fatalf("start %d is session %d, %v", i, n, err)
 		}
-		id.Close()
+		closed(t, id)
 	}
 	info, err := os.Stat(filepath.Join(dir, "slots", "0", "worker.key"))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -53,9 +53,9 @@ func TestACopyOnAnotherMachineIsAnotherWorker(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, "m1")
 	fp := fingerprint(t, a)
-	a.Close()
+	closed(t, a)
 	b := open(t, dir, "m2")
-	defer b.Close()
+	defer closed(t, b)
 	if fingerprint(t, b) == fp {
 		t.Fatal("the copy kept the key")
 	}
@@ -65,13 +65,13 @@ func TestLaunchersOfOneHostTakeNumberedSlots(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	a, b := open(t, dir, "m"), open(t, dir, "m")
-	defer b.Close()
+	defer closed(t, b)
 	if a.Slot() != 0 || b.Slot() != 1 || fingerprint(t, a) == fingerprint(t, b) {
 		t.Fatalf("slots %d and %d", a.Slot(), b.Slot())
 	}
-	a.Close()
+	closed(t, a)
 	c := open(t, dir, "m")
-	defer c.Close()
+	defer closed(t, c)
 	if c.Slot() != 0 {
 		t.Fatalf("slot %d, want the one given back", c.Slot())
 	}
@@ -80,12 +80,12 @@ func TestLaunchersOfOneHostTakeNumberedSlots(t *testing.T) {
 func TestAKeyThatCannotBeReadIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	open(t, dir, "m").Close()
+	closed(t, open(t, dir, "m"))
 	if err := os.WriteFile(filepath.Join(dir, "slots", "0", "worker.key"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	id := open(t, dir, "m")
-	defer id.Close()
+	defer closed(t, id)
 	if id.Key() == nil {
 		t.Fatal("no key")
 	}
@@ -98,5 +98,12 @@ func TestTheMachineIsToldByItsIDAndNotByItsName(t *testing.T) {
 	dmi := Machine(fstest.MapFS{"sys/class/dmi/id/product_uuid": {Data: []byte("bb")}}, "/")
 	if one != same || one == dmi || dmi == "" {
 		t.Fatalf("%s %s %s", one, same, dmi)
+	}
+}
+
+func closed(t *testing.T, id *Identity) {
+	t.Helper()
+	if err := id.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -50,7 +50,7 @@ func BuildWorker(t *testing.T) string {
 	}
 	_, here, _, _ := runtime.Caller(0)
 	out := filepath.Join(t.TempDir(), "worker")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", out, ".")
 	cmd.Dir = filepath.Join(filepath.Dir(here), "testdata", "worker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
