@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,6 +30,14 @@ type DockerOptions struct {
 	// Auth returns the credentials for a registry host in the header's own
 	// encoding, or "" for none. It may be nil.
 	Auth func(ctx context.Context, host string) (string, error)
+	// Wanted is what the launcher's settings want of the engine. Check refuses
+	// an engine that does not have it.
+	Wanted Wanted
+	// Now is the clock for notes about images; the host's if nil.
+	Now func() time.Time
+	// ProgressEvery is how often a pull says how far it is, PullRetry the first
+	// pause after a registry's trouble. Three seconds and one if zero.
+	ProgressEvery, PullRetry time.Duration
 }
 
 // Docker runs containers in an engine. It is safe for concurrent use.
@@ -37,8 +46,13 @@ type Docker struct {
 	opts DockerOptions
 	api  *client.Client
 
-	mu   sync.Mutex
-	arch string // the engine's architecture, once it was asked
+	pulled  pulledImages
+	pulling sync.WaitGroup
+
+	mu     sync.Mutex
+	arch   string           // the engine's architecture, once it was asked
+	pulls  map[string]*pull // by reference
+	wanted bool             // the engine has what is wanted of it
 }
 
 var _ Backend = (*Docker)(nil)
@@ -59,7 +73,16 @@ func NewDocker(o DockerOptions) (*Docker, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "the container engine's address cannot be used (%v)", err).
 			Named("docker_host").WithHint("set DOCKER_HOST to something like unix:///var/run/docker.sock, or leave it out")
 	}
-	return &Docker{layout: l, opts: o, api: api}, nil
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.ProgressEvery <= 0 {
+		o.ProgressEvery = 3 * time.Second
+	}
+	if o.PullRetry <= 0 {
+		o.PullRetry = time.Second
+	}
+	return &Docker{layout: l, opts: o, api: api, pulled: pulledImages{filepath.Join(l.data, "images")}, pulls: map[string]*pull{}}, nil
 }
 
 // Name implements Backend.
@@ -71,7 +94,17 @@ func (d *Docker) Capabilities() Capabilities {
 }
 
 // Close implements Backend.
-func (d *Docker) Close() error { return d.api.Close() }
+func (d *Docker) Close() error {
+	d.mu.Lock()
+	for _, p := range d.pulls {
+		p.cancel()
+	}
+	d.mu.Unlock()
+	d.pulling.Wait()
+	return d.api.Close()
+}
+
+func (d *Docker) now() time.Time { return d.opts.Now() }
 
 // Client is the connection to the engine, for importing an image.
 func (d *Docker) Client() *client.Client { return d.api }
@@ -113,7 +146,7 @@ func (d *Docker) Check(ctx context.Context) error {
 	d.mu.Lock()
 	d.arch = version.Arch
 	d.mu.Unlock()
-	return nil
+	return d.checkWanted(ctx)
 }
 
 func unsupportedEngine(why, name string) error {

@@ -79,9 +79,11 @@ func (d *Docker) create(ctx context.Context, name string, cfg container.Config, 
 	case errdefs.IsNotFound(err) && strings.Contains(err.Error(), "image"):
 		return fault.Wrap(err, fault.NotFound, "image %s is not on this worker", cfg.Image).Named("image").
 			WithHint("it was removed after it had been found; run again")
-	case strings.Contains(strings.ToLower(err.Error()), "unknown runtime"), strings.Contains(err.Error(), "unknown or invalid runtime"):
-		return fault.Wrap(err, fault.Unsupported, "the container engine does not know the runtime %q", host.Runtime).
-			Named("docker_runtime").WithHint("install it, or change SPACELIFT_WORKER_RUNTIME")
+	case badRuntime(err):
+		return noRuntime(host.Runtime, err)
+	case strings.Contains(err.Error(), "bind source path does not exist"):
+		return fault.Wrap(err, fault.Invalid, "container %s: %s", name, engineText(err)).
+			Named("docker_mount").WithHint("make it on this worker, or change the setting of extra mounts")
 	}
 	return d.failed("create container "+name, err)
 }
@@ -130,8 +132,7 @@ func (d *Docker) Start(ctx context.Context, id string) error {
 	}
 	if _, err := d.api.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
 		if errdefs.IsNotFound(err) && strings.Contains(err.Error(), "network") {
-			return fault.Wrap(err, fault.Invalid, "container %s: %s", id, engineText(err)).
-				Named("docker_network").WithHint("make the network, or change SPACELIFT_WORKER_NETWORK")
+			return noNetwork(string(found.HostConfig.NetworkMode), err)
 		}
 		return d.failed("start container "+id, err)
 	}
