@@ -22,6 +22,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/identity"
 	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/registry"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
 	"github.com/spaceport-iac/spaceport/internal/launcher/tool"
@@ -181,7 +182,17 @@ func (l *Launcher) makeBackend(binary string) (container.Backend, error) {
 		l.o.Log.Warn("runs are plain processes of this host, without any isolation")
 		return container.NewProcess(container.ProcessOptions{DataDir: s.DataDir, RunsDir: l.id.Runs(), Supervisor: []string{binary, "supervise"}})
 	}
-	return container.NewDocker(container.DockerOptions{DataDir: s.DataDir, RunsDir: l.id.Runs()})
+	credentials, err := registry.New(registry.Options{Dir: s.DockerConfigDir, Environ: os.Environ()})
+	if err != nil {
+		return nil, named("SPACELIFT_DOCKER_CONFIG_DIR", err)
+	}
+	wanted := container.Wanted{Network: s.Network, Runtime: s.Runtime}
+	for _, m := range s.Mounts {
+		wanted.Mounts = append(wanted.Mounts, container.WantedMount{Setting: m.Setting, Mount: container.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Operator: true}})
+	}
+	return container.NewDocker(container.DockerOptions{
+		DataDir: s.DataDir, RunsDir: l.id.Runs(), Host: s.DockerHost, Auth: credentials.Header, Wanted: wanted, Now: l.o.Now,
+	})
 }
 
 func (l *Launcher) close() {

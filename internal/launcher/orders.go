@@ -34,6 +34,7 @@ type loop struct {
 	drained  bool
 	unwell   string
 	checked  time.Time
+	tidied   time.Time
 	retry    time.Duration
 	warned   bool
 	stopHint context.CancelFunc
@@ -171,6 +172,7 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 		l.start(ctx, *a)
 		return min(time.Duration(orders.AskAgainMs)*time.Millisecond, busyRetry), false, nil
 	}
+	l.tidyImages(ctx)
 	if !l.running && (l.leaving > 0 || orders.Cycle) {
 		l.leave(s)
 		return 0, true, nil

@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"path"
@@ -23,6 +24,20 @@ func toolName(vendor string) string {
 		return "tofu"
 	}
 	return "terraform"
+}
+
+// image is the name of a job's runner image: its own, else the operator's default
+// for its vendor; "" where there are no images.
+func (r *Runner) image(job *wire.Job) string {
+	switch {
+	case !r.o.Backend.Capabilities().Images:
+		return ""
+	case job.Image != "":
+		return job.Image
+	case job.Vendor.Name == "ansible":
+		return r.o.Settings.DefaultAnsibleImage
+	}
+	return r.o.Settings.DefaultImage
 }
 
 // shape is a container as settings, image and tool make it, and what the worker
@@ -61,7 +76,7 @@ func (r *Runner) shape(ctx context.Context, k kind, dir *rundir.Dir, workspace s
 	}
 	for _, m := range r.o.Settings.Mounts {
 		if granted(m.In, k.class) {
-			mounts = append(mounts, container.Mount{Source: m.Source, Target: m.Target, Operator: true})
+			mounts = append(mounts, container.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Operator: true})
 		}
 	}
 	root := wire.ContainerRoot
@@ -87,6 +102,9 @@ func (t *task) createContainer(ctx context.Context, p *prepared, k kind) error {
 		p.rec.Image = s.digest
 	}
 	p.worker.WorkspaceRoot, p.worker.Tool = s.workspace, s.tool
+	if s.spec.Image != "" {
+		t.say("Using image " + k.image + " (" + cmp.Or(s.digest, s.spec.Image) + ")")
+	}
 	if s.said != "" {
 		t.say(s.said)
 	}

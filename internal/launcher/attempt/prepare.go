@@ -58,13 +58,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	if err := state.Admit(job.Stack.ID, job.Store, t.o.Settings.Recovery, t.o.Marks); err != nil {
 		return nil, refusal{err}
 	}
-	image := job.Image
-	if image == "" {
-		image = t.o.Settings.DefaultImage
-	}
-	if !t.o.Backend.Capabilities().Images {
-		image = ""
-	}
+	image := t.runner.image(job)
 	k := kind{class: job.Class, image: image, vendor: job.Vendor}
 	var (
 		waited *standby

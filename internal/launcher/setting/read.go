@@ -144,19 +144,6 @@ func readMaskEnvs(s *Settings, value string, _ Input) error {
 	return nil
 }
 
-func mounts(in Access) func(*Settings, string, Input) error {
-	return func(s *Settings, value string, _ Input) error {
-		for _, item := range list(value) {
-			source, target, ok := strings.Cut(item, ":")
-			if !ok || !filepath.IsAbs(source) || !filepath.IsAbs(target) || strings.Contains(target, ":") {
-				return fmt.Errorf("%q is not of the form /host:/container", item)
-			}
-			s.Mounts = append(s.Mounts, Mount{Source: filepath.Clean(source), Target: filepath.Clean(target), In: in})
-		}
-		return nil
-	}
-}
-
 // readKnownHosts reads host keys, each of which must be one: a line that ssh skips
 // silently would be found out by the first run.
 func readKnownHosts(s *Settings, value string, in Input) error {

@@ -43,12 +43,6 @@ type PassedEnv struct {
 	In   Access
 }
 
-// Mount is a path of the host that run containers see.
-type Mount struct {
-	Source, Target string // absolute
-	In             Access
-}
-
 // Settings are what the operator decided, checked.
 type Settings struct {
 	Token Secret
@@ -70,6 +64,12 @@ type Settings struct {
 	LogsTimeout  time.Duration // without output, then the run ends
 	RunTimeout   time.Duration // of a container
 	DefaultImage string
+	// DefaultAnsibleImage is the same for Ansible stacks.
+	DefaultAnsibleImage string
+
+	DockerHost      string        // the engine's address; empty: the default socket
+	DockerConfigDir string        // of config.json; empty: none
+	ImageRetention  time.Duration // that an image that was pulled may be unused; 0: for ever
 
 	Recovery        []seal.Recipient
 	AllowFileSource bool
@@ -128,10 +128,14 @@ func Parse(in Input) (*Settings, []string, error) {
 		}
 	}
 	for name, value := range s.environ {
-		if key, ok := strings.CutPrefix(name, MetadataPrefix); ok && key != "" {
+		if key, ok := strings.CutPrefix(name, MetadataPrefix); ok {
+			if err := checkMetadata(key, value); err != nil {
+				return nil, nil, named(name, err)
+			}
 			s.Metadata[key] = value
 		}
 	}
+	warnings = append(warnings, s.withoutEngine()...)
 	private, more, err := readPrivateVCS(s.environ)
 	if err != nil {
 		return nil, nil, err

@@ -24,7 +24,7 @@ func TestEverySettingHasItsNameItsFlagAndItsLine(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, row := range Table() {
-		if row.Env == "" || !strings.HasPrefix(row.Env, "SPACELIFT_") || seen[row.Env] {
+		if row.Env == "" || !strings.HasPrefix(row.Env, "SPACELIFT_") && row.Env != "DOCKER_HOST" || seen[row.Env] {
 			t.Errorf("row %+v has no environment name of its own", row.Env)
 		}
 		seen[row.Env] = true
@@ -95,6 +95,26 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 		{nil, "SPACELIFT_BACKEND=podman", `SPACELIFT_BACKEND: "podman" is neither docker nor process`},
 		{nil, "SPACELIFT_LAUNCHER_RUN_TIMEOUT=70", `SPACELIFT_LAUNCHER_RUN_TIMEOUT: "70" is not a duration`},
 		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a", `SPACELIFT_WORKER_EXTRA_MOUNTS: "/a" is not of the form /host:/container`},
+		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/b:z", `SPACELIFT_WORKER_EXTRA_MOUNTS: "/a:/b:z" is not of the form /host:/container`},
+		{nil, "SPACELIFT_WORKER_RO_EXTRA_MOUNTS=a:/b", `SPACELIFT_WORKER_RO_EXTRA_MOUNTS: "a:/b" is not of the form`},
+		{nil, "SPACELIFT_WORKER_WO_EXTRA_MOUNTS=/a:/mnt/workspace/source", `SPACELIFT_WORKER_WO_EXTRA_MOUNTS: "/a:/mnt/workspace/source" cannot be mounted: /mnt/workspace is the run's workspace`},
+		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/mnt", `"/a:/mnt" cannot be mounted: /mnt/workspace is the run's workspace`},
+		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/spaceport/in", `cannot be mounted: /spaceport belongs to the launcher`},
+		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/b/..", `cannot be mounted: it would replace the whole container`},
+		{nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/c,/b:/c/", `"/b:/c/" cannot be mounted: /a of SPACELIFT_WORKER_EXTRA_MOUNTS has that place`},
+		{[]string{"--worker-extra-mounts", "/a:/c"}, "SPACELIFT_WORKER_RO_EXTRA_MOUNTS=/b:/c", `SPACELIFT_WORKER_RO_EXTRA_MOUNTS: "/b:/c" cannot be mounted: /a of SPACELIFT_WORKER_EXTRA_MOUNTS has that place`},
+		{nil, "SPACELIFT_WORKER_NETWORK=container:x", `SPACELIFT_WORKER_NETWORK: "container:x" is not the name of a network`},
+		{nil, "SPACELIFT_WORKER_RUNTIME=run sc", `SPACELIFT_WORKER_RUNTIME: "run sc" is not the name of a container runtime`},
+		{nil, "SPACELIFT_DEFAULT_RUNNER_IMAGE=A B", `SPACELIFT_DEFAULT_RUNNER_IMAGE: "A B" is not the name of an image`},
+		{nil, "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE=x:y:z", `SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE: "x:y:z" is not the name of an image`},
+		{nil, "SPACELIFT_DOCKER_CONFIG_DIR=docker", `SPACELIFT_DOCKER_CONFIG_DIR: "docker" is not an absolute path`},
+		{nil, "SPACELIFT_IMAGE_RETENTION=14d", `SPACELIFT_IMAGE_RETENTION: "14d" is not a duration`},
+		{nil, "SPACELIFT_WHITELIST_ENVS=A B", `SPACELIFT_WHITELIST_ENVS: "A B" is not the name of a variable`},
+		{nil, "SPACELIFT_MASK_ENVS=A=B", `SPACELIFT_MASK_ENVS: "A=B" is not the name of a variable`},
+		{nil, "SPACELIFT_METADATA_=x", `SPACELIFT_METADATA_: the tag's name is missing`},
+		{nil, "SPACELIFT_METADATA_a b=x", `SPACELIFT_METADATA_a b: "a b" is not the name of a tag`},
+		{nil, "SPACELIFT_METADATA_zone=a\nb", `SPACELIFT_METADATA_zone: the tag's value is not one line of text`},
+		{nil, "SPACELIFT_METADATA_zone=" + strings.Repeat("x", 1025), `SPACELIFT_METADATA_zone: the tag's value has 1025 bytes and may have 1024`},
 		{nil, "SPACELIFT_RECOVERY_RECIPIENTS=age1nope", "SPACELIFT_RECOVERY_RECIPIENTS: "},
 		{nil, "SPACELIFT_WHITELIST_ENVS=ro_SPACELIFT_TOKEN", "SPACELIFT_TOKEN is never given to a run"},
 		{nil, "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY=/p.rego", "this version cannot evaluate a run initialization policy"},
@@ -109,12 +129,12 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 
 func TestNamesThatMeanNothingAreWarnedAbout(t *testing.T) {
 	t.Parallel()
-	_, warnings, err := parse(t, nil, "SPACELIFT_MASK_ENV=x", "SPACELIFT_DOCKER_CONFIG_DIR=/d", "SPACELIFT_PRIVATEVCS_MAPPING_NAMES=v", "PATH=/bin")
+	_, warnings, err := parse(t, nil, "SPACELIFT_MASK_ENV=x", "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED=true", "SPACELIFT_PRIVATEVCS_MAPPING_NAMES=v", "PATH=/bin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"SPACELIFT_DOCKER_CONFIG_DIR has no effect in this version",
+		"SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED has no effect in this version",
 		"SPACELIFT_MASK_ENV is not a setting of this launcher; did you mean SPACELIFT_MASK_ENVS",
 		"SPACELIFT_PRIVATEVCS_MAPPING_NAMES is not a setting of this launcher",
 	}
@@ -134,5 +154,30 @@ func TestSecretsPrintAsStars(t *testing.T) {
 	}
 	if got := s.Token.String() + s.Key.GoString() + s.Token.LogValue().String(); strings.Contains(got, "canary") {
 		t.Fatalf("got %s", got)
+	}
+}
+
+func TestAMountIsOfOneClassOrBothAndMayBeReadOnly(t *testing.T) {
+	t.Parallel()
+	s, _, err := parse(t, nil, "SPACELIFT_WORKER_EXTRA_MOUNTS=/a:/x/a, /b/:/x/b:ro,", "SPACELIFT_WORKER_RO_EXTRA_MOUNTS=/c:/x/c:rw", "SPACELIFT_WORKER_WO_EXTRA_MOUNTS=/d:/x/c:ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Mount{
+		{Source: "/a", Target: "/x/a", Setting: "SPACELIFT_WORKER_EXTRA_MOUNTS"},
+		{Source: "/b", Target: "/x/b", ReadOnly: true, Setting: "SPACELIFT_WORKER_EXTRA_MOUNTS"},
+		{Source: "/c", Target: "/x/c", In: ReadOnly, Setting: "SPACELIFT_WORKER_RO_EXTRA_MOUNTS"},
+		{Source: "/d", Target: "/x/c", In: WriteOnly, ReadOnly: true, Setting: "SPACELIFT_WORKER_WO_EXTRA_MOUNTS"},
+	}
+	if !slices.Equal(s.Mounts, want) {
+		t.Fatalf("got %+v", s.Mounts)
+	}
+}
+
+func TestSettingsOfAnEngineAreWarnedAboutWithoutOne(t *testing.T) {
+	t.Parallel()
+	_, warnings, err := parse(t, []string{"--backend", "process"}, "SPACELIFT_WORKER_NETWORK=n", "SPACELIFT_WORKER_RUNTIME=r", "SPACELIFT_DOCKER_CONFIG_DIR=/d")
+	if err != nil || len(warnings) != 3 {
+		t.Fatalf("got %q, %v", warnings, err)
 	}
 }

@@ -42,20 +42,22 @@ func Table() []Row {
 		{Env: "SPACELIFT_SSH_KNOWN_HOSTS", Flag: "ssh-known-hosts", Help: "Path of a known_hosts file with SSH host keys that the operator vouches for, beside those of a VCS integration. There is no trust on first use.", read: readKnownHosts},
 		{Env: "SPACELIFT_WHITELIST_ENVS", Flag: "whitelist-envs", Help: "Variables of the launcher's environment that runs receive, separated by commas; ro_NAME is given to reading containers alone, wo_NAME to writing ones.", read: readWhitelist},
 		{Env: "SPACELIFT_MASK_ENVS", Flag: "mask-envs", Help: "Variables whose values never appear in logs, separated by commas. It masks and does not pass them on.", read: readMaskEnvs},
-		{Env: "SPACELIFT_WORKER_NETWORK", Flag: "worker-network", Help: "The engine's network that run containers join; its default network if empty.", read: text(func(s *Settings) *string { return &s.Network })},
-		{Env: "SPACELIFT_WORKER_RUNTIME", Flag: "worker-runtime", Help: "The engine's runtime for run containers, such as runsc; its default if empty.", read: text(func(s *Settings) *string { return &s.Runtime })},
-		{Env: "SPACELIFT_WORKER_EXTRA_MOUNTS", Flag: "worker-extra-mounts", Help: "Files or directories of the host that run containers see: /host:/container, separated by commas.", read: mounts(Always)},
-		{Env: "SPACELIFT_WORKER_RO_EXTRA_MOUNTS", Flag: "worker-ro-extra-mounts", Help: "The same for reading containers alone.", read: mounts(ReadOnly)},
-		{Env: "SPACELIFT_WORKER_WO_EXTRA_MOUNTS", Flag: "worker-wo-extra-mounts", Help: "The same for writing containers alone.", read: mounts(WriteOnly)},
+		{Env: "SPACELIFT_WORKER_NETWORK", Flag: "worker-network", Help: "The engine's network that run containers join, by name or id; the engine's bridge if empty. One that the engine does not have stops the start.", read: readNetwork},
+		{Env: "SPACELIFT_WORKER_RUNTIME", Flag: "worker-runtime", Help: "The engine's runtime for run containers, such as runsc; its default if empty. One that the engine does not know stops the start.", read: readRuntime},
+		{Env: "SPACELIFT_WORKER_EXTRA_MOUNTS", Flag: "worker-extra-mounts", Help: "Files or directories of the host that run containers see: /host:/container, or /host:/container:ro for one that they cannot write to, separated by commas. One that the engine cannot mount stops the start.", read: mounts(Always, "SPACELIFT_WORKER_EXTRA_MOUNTS")},
+		{Env: "SPACELIFT_WORKER_RO_EXTRA_MOUNTS", Flag: "worker-ro-extra-mounts", Help: "The same for reading containers alone (every phase but apply, perform and destroy); they may write there unless it says :ro.", read: mounts(ReadOnly, "SPACELIFT_WORKER_RO_EXTRA_MOUNTS")},
+		{Env: "SPACELIFT_WORKER_WO_EXTRA_MOUNTS", Flag: "worker-wo-extra-mounts", Help: "The same for writing containers alone (apply, perform, destroy).", read: mounts(WriteOnly, "SPACELIFT_WORKER_WO_EXTRA_MOUNTS")},
 		{Env: "SPACELIFT_LAUNCHER_LOGS_TIMEOUT", Flag: "logs-timeout", Default: "7m", Help: "How long a run may print nothing before it is ended.", read: readLogsTimeout},
 		{Env: "SPACELIFT_LAUNCHER_RUN_TIMEOUT", Flag: "run-timeout", Default: "70m", Help: "How long a run's container may take.", read: readRunTimeout},
-		{Env: "SPACELIFT_DEFAULT_RUNNER_IMAGE", Flag: "default-runner-image", Default: "public.ecr.aws/spacelift/runner-terraform:latest", Help: "The runner image of stacks that name none.", read: text(func(s *Settings) *string { return &s.DefaultImage })},
 		{Env: "SPACELIFT_STANDBY_ENABLED", Flag: "standby-enabled", Default: "true", Help: "Keep a container waiting for the next run while the launcher is idle, made like the last run's: it begins much sooner, and takes the memory of one idle container.", read: boolean(func(s *Settings) *bool { return &s.Standby })},
+		{Env: "SPACELIFT_DEFAULT_RUNNER_IMAGE", Flag: "default-runner-image", Default: "public.ecr.aws/spacelift/runner-terraform:latest", Help: "The runner image of stacks that name none.", read: image(func(s *Settings) *string { return &s.DefaultImage })},
+		{Env: "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE", Flag: "default-ansible-runner-image", Default: "public.ecr.aws/spacelift/runner-ansible:latest", Help: "The runner image of Ansible stacks that name none.", read: image(func(s *Settings) *string { return &s.DefaultAnsibleImage })},
+		{Env: "SPACELIFT_DOCKER_CONFIG_DIR", Flag: "docker-config-dir", Help: "Directory with the config.json of registry credentials, as docker login writes it; its credential helpers are used. It is read at each pull and never written.", read: readDockerConfigDir},
+		{Env: "SPACELIFT_IMAGE_RETENTION", Flag: "image-retention", Default: "336h", Help: "How long an image that the launcher pulled may be unused before it is removed; 0 keeps all. Other images are never removed.", read: readImageRetention},
+		{Env: "DOCKER_HOST", Flag: "docker-host", Help: "The container engine's address, such as unix:///var/run/docker.sock or tcp://host:2376; the default socket if empty.", read: text(func(s *Settings) *string { return &s.DockerHost })},
 		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Not in this version, which refuses to start with it: a policy is never left out silently.", read: refusePolicy},
 		{Env: "SPACELIFT_DEBUG", Flag: "debug", Default: "false", Switch: true, Help: "Print the exact commands of a run to its log.", read: boolean(func(s *Settings) *bool { return &s.Debug })},
 		{Env: "SPACELIFT_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "What the launcher's own log tells: debug, info, warn or error.", read: readLogLevel},
-		{Env: "SPACELIFT_DOCKER_CONFIG_DIR", Flag: "docker-config-dir", Next: true, Help: "Directory with the config.json of registry credentials."},
-		{Env: "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE", Flag: "default-ansible-runner-image", Next: true, Help: "The runner image of Ansible stacks that name none."},
 		{Env: "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED", Flag: "sensitive-output-upload-enabled", Next: true, Switch: true, Help: "Seal sensitive outputs for stacks that depend on this one."},
 		{Env: "SPACELIFT_RUN_LOGS_ON_STANDARD_OUTPUT_ENABLED", Flag: "run-logs-on-standard-output-enabled", Next: true, Switch: true, Help: "Write run logs to standard output too."},
 	}
@@ -73,7 +75,7 @@ func Docs() string {
 	var b strings.Builder
 	b.WriteString("# Launcher settings\n\nMade from the table in `internal/launcher/setting`; `go test ./internal/launcher/setting -update` writes it anew.\n\n" +
 		"A flag wins over the environment. A value that cannot be used stops the start and is named; exit code 2.\n" +
-		"`DOCKER_HOST`, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`.\n" +
+		"`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`: letters, digits, dots, dashes and underscores, and one line of at most 1024 bytes.\n" +
 		"`SPACELIFT_PRIVATEVCS_MAPPING_NAME_<n>` and `SPACELIFT_PRIVATEVCS_MAPPING_BASE_ENDPOINT_<n>` say which address is behind `private://NAME`, with `<n>` from 0 on without gaps: see [source.md](source.md).\n\n" +
 		"| environment | flag | default | meaning |\n| --- | --- | --- | --- |\n")
 	for _, row := range Table() {
