@@ -48,6 +48,9 @@ type commands struct {
 	Pool struct {
 		Create poolCreate `cmd:"" help:"Make a worker pool from a signing request. Prints its token."`
 	} `cmd:"" help:"Worker pools."`
+	State struct {
+		Export stateExport `cmd:"" help:"Print a managed state from the data directory, also while a server runs on it."`
+	} `cmd:"" help:"States of stacks."`
 	Quickstart quickstartCommand `cmd:"" help:"Plan and apply a small configuration on two private workers of this machine."`
 	Version    versionCommand    `cmd:"" help:"Print the release."`
 }

@@ -38,6 +38,9 @@ func TestScripts(t *testing.T) {
 			"key":    key,
 			"exits":  exits,
 			"equals": equals,
+
+			"keep":    keep,
+			"audited": audited,
 		},
 	})
 }

@@ -195,7 +195,7 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 
 	// The transports.
 	api, err := graph.New(graph.Options{
-		Auth: auth, Sessions: sessions, Keys: apiKeys, Spaces: spaces, Pools: pools, Stacks: stacks, Runs: service, Logs: logs,
+		Auth: auth, Sessions: sessions, Keys: apiKeys, Spaces: spaces, Pools: pools, Stacks: stacks, Runs: service, Logs: logs, States: states,
 		Account: s.Account, Version: version.String(), Log: log,
 	})
 	if err != nil {

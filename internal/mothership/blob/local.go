@@ -145,6 +145,27 @@ func (s *Local) syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// Reader gets objects out of a local store's directory. Unlike a Local it may be
+// opened beside the server that the directory belongs to.
+type Reader struct{ local Local }
+
+// OpenReader opens the directory of a local store for reading. The caller closes it.
+func OpenReader(dir string) (*Reader, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open object store: %w", err)
+	}
+	return &Reader{Local{root: root}}, nil
+}
+
+// Get returns the object; the caller closes it. ErrNotFound if there is none.
+func (r *Reader) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	return r.local.Get(ctx, key)
+}
+
+// Close releases the directory.
+func (r *Reader) Close() error { return r.local.Close() }
+
 // Get implements Store.
 func (s *Local) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	f, _, err := s.open(key)

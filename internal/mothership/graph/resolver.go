@@ -15,6 +15,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/mothership/session"
 	"github.com/spaceport-iac/spaceport/internal/mothership/space"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
+	"github.com/spaceport-iac/spaceport/internal/mothership/statefile"
 )
 
 // Options are what a Server works with. All are needed but Version.
@@ -27,6 +28,7 @@ type Options struct {
 	Stacks   *stack.Service
 	Runs     *runs.Service
 	Logs     *runlog.Service
+	States   *statefile.Service
 	Account  string // the account's name
 	Version  string
 	Log      *slog.Logger
@@ -34,7 +36,7 @@ type Options struct {
 
 func (o Options) check() error {
 	if o.Sessions == nil || o.Keys == nil || o.Spaces == nil || o.Pools == nil || o.Stacks == nil ||
-		o.Runs == nil || o.Logs == nil || o.Account == "" || o.Log == nil {
+		o.Runs == nil || o.Logs == nil || o.States == nil || o.Account == "" || o.Log == nil {
 		return errors.New("graph: an option of the server is missing")
 	}
 	return nil

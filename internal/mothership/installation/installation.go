@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/mothership/vault"
@@ -73,19 +74,53 @@ func Open(ctx context.Context, dir string, o Options) (_ *Installation, err erro
 	if err := os.Mkdir(i.Objects, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make object directory: %w", err)
 	}
-	if i.DB, err = db.Open(ctx, filepath.Join(dir, databaseFile)); err != nil {
+	if err := i.open(ctx); err != nil {
 		return nil, err
-	}
-	if i.root, err = openRoot(ctx, dir, i.DB); err != nil {
-		return nil, err
-	}
-	if i.Vault, err = vault.Open(ctx, vault.Options{DB: i.DB, Root: i.root}); err != nil {
-		return nil, wrongKey(dir, err)
 	}
 	if i.Origin, err = Prepare(ctx, i.DB, o); err != nil {
 		return nil, err
 	}
 	return i, nil
+}
+
+// OpenBeside opens a data directory without taking it, for commands beside a
+// running server. It makes nothing: a directory in which no server has been is
+// refused (not_found.data_dir). Origin is not set.
+func OpenBeside(ctx context.Context, dir string) (_ *Installation, err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find data directory: %w", err)
+	}
+	for _, name := range []string{databaseFile, keyFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return nil, fault.Wrap(err, fault.NotFound, "the directory %s is no server's data directory: it has no %s that can be read", dir, name).Named("data_dir").
+				WithHint("name the server's with --data, as a user who may read it")
+		}
+	}
+	i := &Installation{Dir: dir, Objects: filepath.Join(dir, objectsDir)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.Close())
+		}
+	}()
+	if err := i.open(ctx); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// open opens database and vault.
+func (i *Installation) open(ctx context.Context) (err error) {
+	if i.DB, err = db.Open(ctx, filepath.Join(i.Dir, databaseFile)); err != nil {
+		return err
+	}
+	if i.root, err = openRoot(ctx, i.Dir, i.DB); err != nil {
+		return err
+	}
+	if i.Vault, err = vault.Open(ctx, vault.Options{DB: i.DB, Root: i.root}); err != nil {
+		return wrongKey(i.Dir, err)
+	}
+	return nil
 }
 
 // Close releases the directory.

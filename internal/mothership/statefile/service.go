@@ -23,8 +23,8 @@ const MaxSize = 256 << 20
 const None = "none"
 
 type keeper interface {
+	opener
 	Wrap(ctx context.Context, purpose string, plaintext []byte) ([]byte, error)
-	Unwrap(ctx context.Context, purpose string, ciphertext []byte) ([]byte, error)
 }
 
 type authorizer interface {
@@ -140,49 +140,44 @@ func (s *Service) Get(ctx context.Context, c Caller) (State, []byte, error) {
 		st.Mode = a.mode
 		return st, nil, err
 	}
-	r, err := s.o.Blob.Get(ctx, st.object)
+	data, err := read(ctx, s.o.Blob, s.o.Vault, st)
 	if err != nil {
-		return State{}, nil, fmt.Errorf("get state %d of stack %s: %w", st.Sequence, a.stack, err)
+		return State{}, nil, fmt.Errorf("state %d of stack %s: %w", st.Sequence, a.stack, err)
+	}
+	return st, data, nil
+}
+
+type getter interface {
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
+}
+
+type opener interface {
+	Unwrap(ctx context.Context, purpose string, ciphertext []byte) ([]byte, error)
+}
+
+// read returns a state's bytes: opened if it is managed, as they came if it is sealed.
+func read(ctx context.Context, objects getter, vault opener, st State) ([]byte, error) {
+	r, err := objects.Get(ctx, st.object)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = r.Close() }() // only read from
 	stored, err := io.ReadAll(r)
 	if err != nil {
-		return State{}, nil, fmt.Errorf("read state %d of stack %s: %w", st.Sequence, a.stack, err)
+		return nil, fmt.Errorf("read: %w", err)
 	}
-	if st.Mode == wire.StateManaged {
-		if stored, err = s.o.Vault.Unwrap(ctx, purpose(st.id), stored); err != nil {
-			return State{}, nil, fmt.Errorf("open state %d of stack %s: %w", st.Sequence, a.stack, err)
-		}
+	if st.Mode != wire.StateManaged {
+		return stored, nil
 	}
-	return st, stored, nil
+	data, err := vault.Unwrap(ctx, purpose(st.id), stored)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	return data, nil
 }
 
 // purpose binds a wrapped state to its row.
 func purpose(id string) string { return "state:" + id }
-
-// Recovery is a state that arrived too late to become current.
-type Recovery struct {
-	ID     string
-	Size   int64
-	Digest string
-	Reason string
-	At     time.Time
-}
-
-// Recoveries lists the recovery versions of a run, the oldest first. It asks for
-// no permission: the runs service's caller has been asked.
-func (s *Service) Recoveries(ctx context.Context, q db.Queryer, runID string) ([]Recovery, error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, size, digest, reason, created_at FROM state WHERE run = $1 AND recovery ORDER BY id`, runID)
-	return db.Collect(rows, err, func(rows *sql.Rows) (Recovery, error) {
-		var (
-			r  Recovery
-			at int64
-		)
-		err := rows.Scan(&r.ID, &r.Size, &r.Digest, &r.Reason, &at)
-		r.At = db.Time(at)
-		return r, err
-	})
-}
 
 // ForJob answers what a job says about the stack's current state.
 func (s *Service) ForJob(ctx context.Context, q db.Queryer, stack string) (sequence int64, digest, statement string, err error) {

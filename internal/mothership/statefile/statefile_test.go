@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,9 +126,18 @@ func TestWhatMayNotBecomeCurrentIsKeptForRecovery(t *testing.T) {
 			t.Errorf("a stale base is answered %+v", answer)
 		}
 		w.wantState(1, "one")
-		kept, err := w.State.Recoveries(ctx, w.DB.Read(), w.ref.Run)
-		if err != nil || len(kept) != 1 || kept[0].Reason == "" {
+		kept, err := w.State.RecoveriesOfRun(w.Ctx(), w.st.ID, w.ref.Run)
+		if err != nil || len(kept) != 1 || kept[0].Reason != answer.Reason || kept[0].Base != 0 || kept[0].Sequence != 1 || kept[0].Size != 11 {
 			t.Errorf("recovery versions are %+v, %v", kept, err)
+		}
+		if of, err := w.State.RecoveriesOfStack(w.Ctx(), w.st.ID); err != nil || !slices.Equal(of, kept) {
+			t.Errorf("those of the stack are %+v, %v", of, err)
+		}
+		if none, err := w.State.RecoveriesOfRun(w.Ctx(), w.st.ID, "01OTHER"); err != nil || len(none) != 0 {
+			t.Errorf("those of another run are %+v, %v", none, err)
+		}
+		if _, err := w.State.RecoveriesOfStack(ctx, w.st.ID); !fault.Is(err, fault.Unauthenticated) {
+			t.Errorf("nobody is answered %v", err)
 		}
 	})
 	t.Run("when its attempt is over and another one may write", func(t *testing.T) {

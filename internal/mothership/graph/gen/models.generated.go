@@ -574,6 +574,29 @@ type StackOutput struct {
 	Value *string `json:"value,omitempty"`
 }
 
+// A state that is kept because it could not become current: its attempt was over, or
+// another state had been written since. A person decides what becomes of it. An
+// addition of ours.
+type StateRecoveryVersion struct {
+	// Names the state to spaceport state export, and in the database.
+	ID        string    `json:"id"`
+	Run       string    `json:"run"`
+	Attempt   int       `json:"attempt"`
+	StateMode StateMode `json:"stateMode"`
+	// The state's place in the stack's sequence, had it become current.
+	Sequence int `json:"sequence"`
+	// The sequence of the state that it was made from; 0: none.
+	Base int `json:"base"`
+	// Bytes as the tool wrote them, or as they were sealed.
+	Size int `json:"size"`
+	// sha256:hex of the same.
+	Digest string `json:"digest"`
+	// Why it did not become current, a sentence.
+	Reason string `json:"reason"`
+	// Unix seconds.
+	CreatedAt int `json:"createdAt"`
+}
+
 type TerraformInput struct {
 	ExternalStateAccessEnabled *bool   `json:"externalStateAccessEnabled,omitempty"`
 	UseSmartSanitization       *bool   `json:"useSmartSanitization,omitempty"`

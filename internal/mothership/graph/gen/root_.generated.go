@@ -175,33 +175,34 @@ type ComplexityRoot struct {
 	}
 
 	Run struct {
-		Attempt        func(childComplexity int) int
-		Branch         func(childComplexity int) int
-		CanRetry       func(childComplexity int) int
-		ChangesV3      func(childComplexity int, input *RunChangesV3Input) int
-		Command        func(childComplexity int) int
-		Comments       func(childComplexity int) int
-		Commit         func(childComplexity int) int
-		CreatedAt      func(childComplexity int) int
-		Delta          func(childComplexity int) int
-		DriftDetection func(childComplexity int) int
-		Expired        func(childComplexity int) int
-		Finished       func(childComplexity int) int
-		History        func(childComplexity int) int
-		ID             func(childComplexity int) int
-		IsMostRecent   func(childComplexity int) int
-		Logs           func(childComplexity int, state RunState, token *string, stateVersion *int) int
-		Metadata       func(childComplexity int) int
-		NeedsApproval  func(childComplexity int) int
-		Prioritized    func(childComplexity int) int
-		Reason         func(childComplexity int) int
-		StackID        func(childComplexity int) int
-		State          func(childComplexity int) int
-		StateVersion   func(childComplexity int) int
-		Title          func(childComplexity int) int
-		TriggeredBy    func(childComplexity int) int
-		Type           func(childComplexity int) int
-		WaitingBecause func(childComplexity int) int
+		Attempt          func(childComplexity int) int
+		Branch           func(childComplexity int) int
+		CanRetry         func(childComplexity int) int
+		ChangesV3        func(childComplexity int, input *RunChangesV3Input) int
+		Command          func(childComplexity int) int
+		Comments         func(childComplexity int) int
+		Commit           func(childComplexity int) int
+		CreatedAt        func(childComplexity int) int
+		Delta            func(childComplexity int) int
+		DriftDetection   func(childComplexity int) int
+		Expired          func(childComplexity int) int
+		Finished         func(childComplexity int) int
+		History          func(childComplexity int) int
+		ID               func(childComplexity int) int
+		IsMostRecent     func(childComplexity int) int
+		Logs             func(childComplexity int, state RunState, token *string, stateVersion *int) int
+		Metadata         func(childComplexity int) int
+		NeedsApproval    func(childComplexity int) int
+		Prioritized      func(childComplexity int) int
+		Reason           func(childComplexity int) int
+		RecoveryVersions func(childComplexity int) int
+		StackID          func(childComplexity int) int
+		State            func(childComplexity int) int
+		StateVersion     func(childComplexity int) int
+		Title            func(childComplexity int) int
+		TriggeredBy      func(childComplexity int) int
+		Type             func(childComplexity int) int
+		WaitingBecause   func(childComplexity int) int
 	}
 
 	RunChangeMetadata struct {
@@ -364,6 +365,7 @@ type ComplexityRoot struct {
 		ProposedRuns                 func(childComplexity int, before *string) int
 		ProtectFromDeletion          func(childComplexity int) int
 		Provider                     func(childComplexity int) int
+		RecoveryVersions             func(childComplexity int) int
 		Repository                   func(childComplexity int) int
 		RepositoryURL                func(childComplexity int) int
 		RetryLost                    func(childComplexity int) int
@@ -465,6 +467,19 @@ type ComplexityRoot struct {
 		ID          func(childComplexity int) int
 		Sensitive   func(childComplexity int) int
 		Value       func(childComplexity int) int
+	}
+
+	StateRecoveryVersion struct {
+		Attempt   func(childComplexity int) int
+		Base      func(childComplexity int) int
+		CreatedAt func(childComplexity int) int
+		Digest    func(childComplexity int) int
+		ID        func(childComplexity int) int
+		Reason    func(childComplexity int) int
+		Run       func(childComplexity int) int
+		Sequence  func(childComplexity int) int
+		Size      func(childComplexity int) int
+		StateMode func(childComplexity int) int
 	}
 
 	User struct {
@@ -1475,6 +1490,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Run.Reason(childComplexity), true
+	case "Run.recoveryVersions":
+		if e.ComplexityRoot.Run.RecoveryVersions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Run.RecoveryVersions(childComplexity), true
 	case "Run.stackId":
 		if e.ComplexityRoot.Run.StackID == nil {
 			break
@@ -2159,6 +2180,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Stack.Provider(childComplexity), true
+	case "Stack.recoveryVersions":
+		if e.ComplexityRoot.Stack.RecoveryVersions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Stack.RecoveryVersions(childComplexity), true
 	case "Stack.repository":
 		if e.ComplexityRoot.Stack.Repository == nil {
 			break
@@ -2598,6 +2625,67 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.StackOutput.Value(childComplexity), true
+
+	case "StateRecoveryVersion.attempt":
+		if e.ComplexityRoot.StateRecoveryVersion.Attempt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Attempt(childComplexity), true
+	case "StateRecoveryVersion.base":
+		if e.ComplexityRoot.StateRecoveryVersion.Base == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Base(childComplexity), true
+	case "StateRecoveryVersion.createdAt":
+		if e.ComplexityRoot.StateRecoveryVersion.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.CreatedAt(childComplexity), true
+	case "StateRecoveryVersion.digest":
+		if e.ComplexityRoot.StateRecoveryVersion.Digest == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Digest(childComplexity), true
+	case "StateRecoveryVersion.id":
+		if e.ComplexityRoot.StateRecoveryVersion.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.ID(childComplexity), true
+	case "StateRecoveryVersion.reason":
+		if e.ComplexityRoot.StateRecoveryVersion.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Reason(childComplexity), true
+	case "StateRecoveryVersion.run":
+		if e.ComplexityRoot.StateRecoveryVersion.Run == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Run(childComplexity), true
+	case "StateRecoveryVersion.sequence":
+		if e.ComplexityRoot.StateRecoveryVersion.Sequence == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Sequence(childComplexity), true
+	case "StateRecoveryVersion.size":
+		if e.ComplexityRoot.StateRecoveryVersion.Size == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.Size(childComplexity), true
+	case "StateRecoveryVersion.stateMode":
+		if e.ComplexityRoot.StateRecoveryVersion.StateMode == nil {
+			break
+		}
+
+		return e.ComplexityRoot.StateRecoveryVersion.StateMode(childComplexity), true
 
 	case "User.jwt":
 		if e.ComplexityRoot.User.Jwt == nil {
@@ -3347,6 +3435,33 @@ type Run {
   "The newest attempt; 0 before the first."
   attempt: Int!
   metadata: [String!]!
+  "States that the run delivered too late to become current, newest first."
+  recoveryVersions: [StateRecoveryVersion!]!
+}
+
+"""
+A state that is kept because it could not become current: its attempt was over, or
+another state had been written since. A person decides what becomes of it. An
+addition of ours.
+"""
+type StateRecoveryVersion {
+  "Names the state to spaceport state export, and in the database."
+  id: ID!
+  run: ID!
+  attempt: Int!
+  stateMode: StateMode!
+  "The state's place in the stack's sequence, had it become current."
+  sequence: Int!
+  "The sequence of the state that it was made from; 0: none."
+  base: Int!
+  "Bytes as the tool wrote them, or as they were sealed."
+  size: Int!
+  "sha256:hex of the same."
+  digest: String!
+  "Why it did not become current, a sentence."
+  reason: String!
+  "Unix seconds."
+  createdAt: Int!
 }
 
 type RunStateTransition {
@@ -3677,6 +3792,8 @@ type Stack {
   stateMode: StateMode!
   lockNote: String
   retryLost: Boolean!
+  "States that came too late to become current, of all runs, newest first."
+  recoveryVersions: [StateRecoveryVersion!]!
 }
 
 type StackAttachedContext {
@@ -4159,6 +4276,8 @@ func (ec *executionContext) childFields_Run(ctx context.Context, field graphql.C
 		return ec.fieldContext_Run_attempt(ctx, field)
 	case "metadata":
 		return ec.fieldContext_Run_metadata(ctx, field)
+	case "recoveryVersions":
+		return ec.fieldContext_Run_recoveryVersions(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Run", field.Name)
 }
@@ -4527,6 +4646,8 @@ func (ec *executionContext) childFields_Stack(ctx context.Context, field graphql
 		return ec.fieldContext_Stack_lockNote(ctx, field)
 	case "retryLost":
 		return ec.fieldContext_Stack_retryLost(ctx, field)
+	case "recoveryVersions":
+		return ec.fieldContext_Stack_recoveryVersions(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Stack", field.Name)
 }
@@ -4585,6 +4706,32 @@ func (ec *executionContext) childFields_StackOutput(ctx context.Context, field g
 		return ec.fieldContext_StackOutput_value(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type StackOutput", field.Name)
+}
+
+func (ec *executionContext) childFields_StateRecoveryVersion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_StateRecoveryVersion_id(ctx, field)
+	case "run":
+		return ec.fieldContext_StateRecoveryVersion_run(ctx, field)
+	case "attempt":
+		return ec.fieldContext_StateRecoveryVersion_attempt(ctx, field)
+	case "stateMode":
+		return ec.fieldContext_StateRecoveryVersion_stateMode(ctx, field)
+	case "sequence":
+		return ec.fieldContext_StateRecoveryVersion_sequence(ctx, field)
+	case "base":
+		return ec.fieldContext_StateRecoveryVersion_base(ctx, field)
+	case "size":
+		return ec.fieldContext_StateRecoveryVersion_size(ctx, field)
+	case "digest":
+		return ec.fieldContext_StateRecoveryVersion_digest(ctx, field)
+	case "reason":
+		return ec.fieldContext_StateRecoveryVersion_reason(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_StateRecoveryVersion_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StateRecoveryVersion", field.Name)
 }
 
 func (ec *executionContext) childFields_User(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -23,6 +23,8 @@ type RunResolver interface {
 	Logs(ctx context.Context, obj *Run, state RunState, token *string, stateVersion *int) (*RunLogs, error)
 
 	WaitingBecause(ctx context.Context, obj *Run) ([]string, error)
+
+	RecoveryVersions(ctx context.Context, obj *Run) ([]*StateRecoveryVersion, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -960,6 +962,38 @@ func (ec *executionContext) fieldContext_Run_metadata(_ context.Context, field g
 	return graphql.NewScalarFieldContext("Run", field, false, false, "String")
 }
 
+func (ec *executionContext) _Run_recoveryVersions(ctx context.Context, field graphql.CollectedField, obj *Run) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Run_recoveryVersions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Run().RecoveryVersions(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*StateRecoveryVersion) graphql.Marshaler {
+			return ec.marshalNStateRecoveryVersion2ᚕᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateRecoveryVersionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Run_recoveryVersions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Run",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StateRecoveryVersion(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _RunChangeMetadata_type(ctx context.Context, field graphql.CollectedField, obj *RunChangeMetadata) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1732,6 +1766,236 @@ func (ec *executionContext) fieldContext_RunStateTransition_username(_ context.C
 	return graphql.NewScalarFieldContext("RunStateTransition", field, false, false, "String")
 }
 
+func (ec *executionContext) _StateRecoveryVersion_id(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "ID")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_run(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_run(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Run, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_run(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "ID")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_attempt(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_attempt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Attempt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_attempt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "Int")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_stateMode(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_stateMode(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StateMode, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v StateMode) graphql.Marshaler {
+			return ec.marshalNStateMode2githubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateMode(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_stateMode(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "StateMode")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_sequence(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_sequence(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Sequence, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_sequence(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "Int")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_base(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_base(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Base, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_base(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "Int")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_size(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_size(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Size, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_size(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "Int")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_digest(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_digest(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Digest, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_digest(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "String")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_reason(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "String")
+}
+
+func (ec *executionContext) _StateRecoveryVersion_createdAt(ctx context.Context, field graphql.CollectedField, obj *StateRecoveryVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_StateRecoveryVersion_createdAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CreatedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_StateRecoveryVersion_createdAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("StateRecoveryVersion", field, false, false, "Int")
+}
+
 // endregion **************************** field.gotpl *****************************
 
 // region    **************************** input.gotpl *****************************
@@ -2222,6 +2486,12 @@ func (ec *executionContext) _Run(ctx context.Context, sel ast.SelectionSet, obj 
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "recoveryVersions":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Run_recoveryVersions(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -2651,6 +2921,84 @@ func (ec *executionContext) _RunStateTransition(ctx context.Context, sel ast.Sel
 	return out
 }
 
+var stateRecoveryVersionImplementors = []string{"StateRecoveryVersion"}
+
+func (ec *executionContext) _StateRecoveryVersion(ctx context.Context, sel ast.SelectionSet, obj *StateRecoveryVersion) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, stateRecoveryVersionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("StateRecoveryVersion")
+		case "id":
+			out.Values[i] = ec._StateRecoveryVersion_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "run":
+			out.Values[i] = ec._StateRecoveryVersion_run(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "attempt":
+			out.Values[i] = ec._StateRecoveryVersion_attempt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "stateMode":
+			out.Values[i] = ec._StateRecoveryVersion_stateMode(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sequence":
+			out.Values[i] = ec._StateRecoveryVersion_sequence(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "base":
+			out.Values[i] = ec._StateRecoveryVersion_base(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "size":
+			out.Values[i] = ec._StateRecoveryVersion_size(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "digest":
+			out.Values[i] = ec._StateRecoveryVersion_digest(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._StateRecoveryVersion_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "createdAt":
+			out.Values[i] = ec._StateRecoveryVersion_createdAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 // endregion **************************** object.gotpl ****************************
 
 // region    ***************************** type.gotpl *****************************
@@ -2830,6 +3178,30 @@ func (ec *executionContext) unmarshalNRunType2githubᚗcomᚋspaceportᚑiacᚋs
 
 func (ec *executionContext) marshalNRunType2githubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐRunType(ctx context.Context, sel ast.SelectionSet, v RunType) graphql.Marshaler {
 	return v
+}
+
+func (ec *executionContext) marshalNStateRecoveryVersion2ᚕᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateRecoveryVersionᚄ(ctx context.Context, sel ast.SelectionSet, v []*StateRecoveryVersion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNStateRecoveryVersion2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateRecoveryVersion(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNStateRecoveryVersion2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateRecoveryVersion(ctx context.Context, sel ast.SelectionSet, v *StateRecoveryVersion) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "StateRecoveryVersion!")
+		return graphql.Null
+	}
+	return ec._StateRecoveryVersion(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOCommit2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐCommit(ctx context.Context, sel ast.SelectionSet, v *Commit) graphql.Marshaler {

@@ -35,6 +35,8 @@ type StackResolver interface {
 	Tasks(ctx context.Context, obj *Stack, before *string) ([]*Run, error)
 
 	WorkerPool(ctx context.Context, obj *Stack) (*WorkerPool, error)
+
+	RecoveryVersions(ctx context.Context, obj *Stack) ([]*StateRecoveryVersion, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -2730,6 +2732,38 @@ func (ec *executionContext) fieldContext_Stack_retryLost(_ context.Context, fiel
 	return graphql.NewScalarFieldContext("Stack", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _Stack_recoveryVersions(ctx context.Context, field graphql.CollectedField, obj *Stack) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Stack_recoveryVersions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Stack().RecoveryVersions(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*StateRecoveryVersion) graphql.Marshaler {
+			return ec.marshalNStateRecoveryVersion2ᚕᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐStateRecoveryVersionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Stack_recoveryVersions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Stack",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_StateRecoveryVersion(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _StackAttachedContext_config(ctx context.Context, field graphql.CollectedField, obj *StackAttachedContext) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4404,6 +4438,12 @@ func (ec *executionContext) _Stack(ctx context.Context, sel ast.SelectionSet, ob
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "recoveryVersions":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Stack_recoveryVersions(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
