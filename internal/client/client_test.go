@@ -5,41 +5,19 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/vektah/gqlparser/v2"
-	"github.com/vektah/gqlparser/v2/ast"
-
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/testkit/apischema"
 )
 
 func TestEveryDocumentIsOneThatTheSchemaKnows(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob(filepath.Join("..", "mothership", "graph", "schema", "*.graphql"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no schema: %v, %v", files, err)
-	}
-	var sources []*ast.Source
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sources = append(sources, &ast.Source{Name: file, Input: string(content)})
-	}
-	schema, err := gqlparser.LoadSchema(sources...)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, document := range documents() {
-		if _, err := gqlparser.LoadQueryWithRules(schema, document, nil); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) { apischema.Check(t, document) })
 	}
 }
 

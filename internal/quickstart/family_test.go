@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/spaceport-iac/spaceport/internal/durable"
 )
 
 // TestMain is also a program that starts a child in a family and then hangs, for
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		if err := writePrivate(filepath.Join(dir, "pid"), []byte(strconv.Itoa(c.cmd.Process.Pid))); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, "pid"), []byte(strconv.Itoa(c.cmd.Process.Pid))); err != nil {
 			panic(err)
 		}
 		select {}

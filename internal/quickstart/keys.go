@@ -14,6 +14,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 )
@@ -46,7 +47,7 @@ func poolKey(l layout, bits int) (key, csr []byte, made bool, err error) {
 			return nil, nil, false, fmt.Errorf("encode the pool's key: %w", err)
 		}
 		key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-		if err := writePrivate(l.poolKey(), key); err != nil {
+		if err := durable.WriteFile(l.poolKey(), key); err != nil {
 			return nil, nil, false, err
 		}
 		made = true
@@ -88,7 +89,7 @@ func signingRequest(l layout, key []byte) ([]byte, error) {
 		return nil, fmt.Errorf("make the signing request: %w", err)
 	}
 	csr := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
-	return csr, writePrivate(l.csr(), csr)
+	return csr, durable.WriteFile(l.csr(), csr)
 }
 
 // recoveryKey reads or makes the age key that opens everything should the pool's
@@ -116,5 +117,5 @@ func recoveryKey(l layout) (recipient string, made bool, err error) {
 	recipient = id.Recipient().String()
 	// The form that age-keygen writes, so that the stock tools read it.
 	text := fmt.Sprintf("# public key: %s\n%s\n", recipient, id)
-	return recipient, true, writePrivate(l.recoveryKey(), []byte(text))
+	return recipient, true, durable.WriteFile(l.recoveryKey(), []byte(text))
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
+
+	"github.com/spaceport-iac/spaceport/internal/durable"
 )
 
 func TestDataDirectoryHeldByAServerIsRefusedByName(t *testing.T) {
@@ -66,7 +68,7 @@ func TestDataDirectoryIsClosedToOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if err := writePrivate(l.poolKey(), []byte("key")); err != nil {
+	if err := durable.WriteFile(l.poolKey(), []byte("key")); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{dir: 0o700, l.poolKey(): 0o600} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 )
@@ -57,7 +58,7 @@ func (s *session) getPool(ctx context.Context) (string, map[string]any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if err := writePrivate(s.dir.token(), []byte(pool.Token+"\n")); err != nil {
+	if err := durable.WriteFile(s.dir.token(), []byte(pool.Token+"\n")); err != nil {
 		return "", nil, err
 	}
 	s.pool = pool

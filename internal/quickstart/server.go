@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 )
@@ -185,7 +186,7 @@ func (s *session) keep(c credentials) error {
 	if err != nil {
 		return fmt.Errorf("encode credentials: %w", err)
 	}
-	return writePrivate(s.dir.credentials(), append(b, '\n'))
+	return durable.WriteFile(s.dir.credentials(), append(b, '\n'))
 }
 
 // connect signs in.

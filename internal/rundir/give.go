@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -115,13 +116,13 @@ func (d *Dir) give(name string, from io.Reader) error {
 
 // WritePrivate writes a note of the launcher's own, on the disk when it returns.
 func (d *Dir) WritePrivate(name string, data []byte) error {
-	return named(writePrivate(d.Private(), name, data, true), "write the run's file private/"+name)
+	return named(durable.WriteFile(filepath.Join(d.Private(), filepath.Base(name)), data), "write the run's file private/"+name)
 }
 
 // NotePrivate writes a note of the launcher's own that is seen whole or not at
 // all, but need not survive the machine.
 func (d *Dir) NotePrivate(name string, data []byte) error {
-	return named(writePrivate(d.Private(), name, data, false), "write the run's file private/"+name)
+	return named(replaceFile(d.Private(), name, data), "write the run's file private/"+name)
 }
 
 // ReadPrivate reads a note.
@@ -129,36 +130,17 @@ func (d *Dir) ReadPrivate(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(d.Private(), filepath.Base(name)))
 }
 
-func writePrivate(dir, name string, data []byte, sync bool) error {
+func replaceFile(dir, name string, data []byte) error {
 	name = filepath.Base(name)
-	temp := filepath.Join(dir, ".new-"+name)
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
+	temp := filepath.Join(dir, durable.Temporary+name)
+	err := os.WriteFile(temp, data, 0o600)
 	if err == nil {
 		err = os.Rename(temp, filepath.Join(dir, name))
 	}
 	if err != nil {
 		_ = os.Remove(temp)
-		return err
 	}
-	if !sync {
-		return nil
-	}
-	parent, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = parent.Close() }()
-	return parent.Sync()
+	return err
 }
 
 // validID reports whether id may name a request: it becomes a file name.

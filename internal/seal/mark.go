@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/spaceport-iac/spaceport/internal/durable"
 )
 
 const markTitle = "spaceport-mark-v1"
@@ -152,39 +154,12 @@ func (m *Marks) read(stack string) (*mark, error) {
 
 // write makes the mark durable: a mark lost with the machine's power is a state
 // that may be rolled back unseen.
-func (m *Marks) write(stack string, data []byte) (err error) {
+func (m *Marks) write(stack string, data []byte) error {
 	path, err := m.path(stack)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(m.dir, ".mark-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(m.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.WriteFile(path, data)
 }
 
 // path refuses any name that is not a ULID: it comes from a job.

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/client"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
-	"github.com/spaceport-iac/spaceport/internal/launcher/identity"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
@@ -156,7 +156,7 @@ func (t *task) keepErrored(w *watcher, name, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return identity.WriteSynced(path, sealed)
+	return durable.WriteFile(path, sealed)
 }
 
 // died says what is known of a worker that left no result.

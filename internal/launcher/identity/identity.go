@@ -19,6 +19,7 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 )
@@ -124,11 +125,11 @@ func (id *Identity) Renew() error {
 		return err
 	}
 	// The machine first: a key without it would pass for one that was made here.
-	if err := WriteSynced(filepath.Join(id.dir, "machine"), []byte(id.machine)); err != nil {
+	if err := durable.WriteFile(filepath.Join(id.dir, "machine"), []byte(id.machine)); err != nil {
 		return unusable(id.dir, err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := WriteSynced(filepath.Join(id.dir, "worker.key"), text); err != nil {
+	if err := durable.WriteFile(filepath.Join(id.dir, "worker.key"), text); err != nil {
 		return unusable(id.dir, err)
 	}
 	id.mu.Lock()
@@ -176,7 +177,7 @@ func (id *Identity) NextSession() (int64, error) {
 
 // KeepSession notes the number that the mothership gave.
 func (id *Identity) KeepSession(n int64) error {
-	if err := WriteSynced(filepath.Join(id.dir, "session"), strconv.AppendInt(nil, n, 10)); err != nil {
+	if err := durable.WriteFile(filepath.Join(id.dir, "session"), strconv.AppendInt(nil, n, 10)); err != nil {
 		return unusable(id.dir, err)
 	}
 	return nil
@@ -196,37 +197,3 @@ func (id *Identity) Runs() string { return filepath.Join(id.dir, "runs") }
 
 // Close gives the slot back.
 func (id *Identity) Close() error { return id.lock.Unlock() }
-
-// WriteSynced replaces a file as a whole (mode 0600), and returns once content
-// and name are on disk.
-func WriteSynced(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
-}
-
-// SyncDir has a directory's names on disk when it returns.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

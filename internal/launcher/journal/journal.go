@@ -21,7 +21,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spaceport-iac/spaceport/internal/launcher/identity"
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -53,7 +53,7 @@ func Open(dir string) (*Journal, error) {
 	}
 	// The directory's own name too: entries in a directory that is not there after
 	// a power cut are kept nowhere.
-	if err := identity.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	names, err := os.ReadDir(dir)
@@ -63,7 +63,7 @@ func Open(dir string) (*Journal, error) {
 	for _, n := range names {
 		id, isBlob := strings.CutSuffix(n.Name(), ".blob")
 		_, err := os.Lstat(filepath.Join(dir, id+".json"))
-		if strings.HasPrefix(n.Name(), ".new-") || (isBlob && errors.Is(err, fs.ErrNotExist)) {
+		if strings.HasPrefix(n.Name(), durable.Temporary) || (isBlob && errors.Is(err, fs.ErrNotExist)) {
 			_ = os.Remove(filepath.Join(dir, n.Name()))
 		}
 	}
@@ -82,10 +82,10 @@ func (j *Journal) Append(e Entry, sealed []byte) error {
 		return err
 	}
 	// The blob first: the other file makes it an entry.
-	if err := identity.WriteSynced(j.path(e.ID, ".blob"), sealed); err != nil {
+	if err := durable.WriteFile(j.path(e.ID, ".blob"), sealed); err != nil {
 		return fmt.Errorf("keep state write %s: %w", e.ID, err)
 	}
-	if err := identity.WriteSynced(j.path(e.ID, ".json"), data); err != nil {
+	if err := durable.WriteFile(j.path(e.ID, ".json"), data); err != nil {
 		return fmt.Errorf("keep state write %s: %w", e.ID, err)
 	}
 	return nil
@@ -151,5 +151,5 @@ func (j *Journal) Done(id string) error {
 			return fmt.Errorf("forget state write %s: %w", id, err)
 		}
 	}
-	return identity.SyncDir(j.dir)
+	return durable.SyncDir(j.dir)
 }

@@ -1,15 +1,13 @@
 package graph_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
+	"github.com/spaceport-iac/spaceport/internal/testkit/apischema"
 )
 
 // The least that a caller must be to do each operation, written from the
@@ -67,7 +65,7 @@ var ranks = map[string]int{"": 0, "login": 1, "reader": 2, "writer": 3, "admin":
 
 func TestEveryOperationIsDeniedToWhoeverIsLessThanItAsksFor(t *testing.T) {
 	t.Parallel()
-	schema := loadSchema(t)
+	schema := apischema.Load(t)
 	for _, root := range []*ast.Definition{schema.Query, schema.Mutation} {
 		for _, field := range root.Fields {
 			if _, listed := operations[field.Name]; !listed && !strings.HasPrefix(field.Name, "__") {
@@ -159,25 +157,4 @@ func TestThePoolsTokenIsEmptyForWhoMayNotUpdateIt(t *testing.T) {
 			t.Errorf("%s: got %s", who, a.body)
 		}
 	}
-}
-
-func loadSchema(t *testing.T) *ast.Schema {
-	t.Helper()
-	files, err := filepath.Glob("schema/*.graphql")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no schema: %v", err)
-	}
-	var sources []*ast.Source
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sources = append(sources, &ast.Source{Name: file, Input: string(content)})
-	}
-	schema, err := gqlparser.LoadSchema(sources...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 )
@@ -110,35 +111,11 @@ func makeKey(ctx context.Context, dir string, d *db.DB) ([]byte, error) {
 	}
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails: the runtime ends the program first
-	if err := writeDurably(dir, keyFile, key); err != nil {
+	// What is encrypted by the key may be on disk a moment later.
+	if err := durable.WriteFile(filepath.Join(dir, keyFile), key); err != nil {
 		return nil, fmt.Errorf("write key file: %w", err)
 	}
 	return key, nil
-}
-
-// writeDurably returns once the file would survive a power cut: what is encrypted
-// by the key may be on disk a moment later.
-func writeDurably(dir, name string, data []byte) (err error) {
-	temp := filepath.Join(dir, name+".new")
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func wrongKey(dir string, err error) error {
