@@ -115,9 +115,11 @@ func assemble(o Options) (l *Launcher, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// Not by l, which a return with an error has made nil by then.
+	id := l.id
 	defer func() {
 		if err != nil {
-			_ = l.id.Close() // the start has failed already
+			_ = id.Close() // the start has failed already
 		}
 	}()
 	o.Log.Info("data directory taken", "dir", s.DataDir, "slot", l.id.Slot())

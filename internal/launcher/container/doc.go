@@ -25,8 +25,6 @@
 // limits and the out-of-memory flag are missing there, and a process that
 // outlives a supervisor killed by hand is not found again; nor is what a worker
 // writes to its own standard streams bounded). They come with the hostile suite.
-// Registry credentials are not read yet either; DockerOptions.Auth is where they
-// will enter.
 //
 // The binary that is handed over as Spec.Binary must know two subcommands of
 // this package: supervise (SuperviseMain) and own (OwnMain).
