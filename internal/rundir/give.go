@@ -20,14 +20,23 @@ import (
 // Release writes in/job.json, the order to begin.
 func (d *Dir) Release(job wire.WorkerJob) error { return d.giveJSON(wire.InJob, job) }
 
-// Released reports whether in/job.json is there.
-func (d *Dir) Released() bool {
-	_, err := d.in.Lstat(wire.InJob)
-	return err == nil
+// HandedOut reports whether in/job.json is there or has been. In the same boot that
+// is certain: the container cannot write in in/.
+func (d *Dir) HandedOut() bool {
+	for _, name := range []string{wire.InJob, wire.InTaken} {
+		if _, err := d.in.Lstat(name); !Missing(err) {
+			return true
+		}
+	}
+	return false
 }
 
-// ForgetJob removes in/job.json, once the worker has read it: it holds secrets.
+// ForgetJob removes in/job.json, once the worker has read it: it holds secrets. A
+// mark stays, for HandedOut.
 func (d *Dir) ForgetJob() error {
+	if err := d.giveNumber(wire.InTaken, 1); err != nil {
+		return err
+	}
 	if err := d.in.Remove(wire.InJob); err != nil && !Missing(err) {
 		return fmt.Errorf("remove the job file: %w", err)
 	}

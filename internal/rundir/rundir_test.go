@@ -145,14 +145,14 @@ func TestWhatTheLauncherGivesArrives(t *testing.T) {
 	if _, err := i.Job(); !Missing(err) {
 		t.Errorf("a job before the release: %v", err)
 	}
-	if d.Released() {
+	if d.HandedOut() {
 		t.Error("released before the release")
 	}
 	if err := d.Release(wire.WorkerJob{Run: "r"}); err != nil {
 		t.Fatal(err)
 	}
 	job, err := i.Job()
-	if err != nil || job.Run != "r" || !d.Released() {
+	if err != nil || job.Run != "r" || !d.HandedOut() {
 		t.Errorf("job %+v, %v", job, err)
 	}
 	if err := errors.Join(d.ForgetJob(), d.ForgetJob(), d.Lease(7), d.Ack(8), d.Alive(9), d.Stop(true, "because\nof this")); err != nil {

@@ -17,6 +17,7 @@ const (
 	DirWorkspace = "workspace"
 
 	InJob     = "job.json" // appears by rename: the release
+	InTaken   = "taken"    // stands for job.json once the launcher has removed it
 	InLease   = "lease"    // decimal number of the last acknowledged beat
 	InStop    = "stop"     // "interrupt <reason>" or "kill <reason>"
 	InAnswers = "answers"  // <id>.json, <id>.body

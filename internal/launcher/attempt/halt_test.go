@@ -44,6 +44,10 @@ func (d *deaf) Signal(_ context.Context, _ string, s syscall.Signal) error {
 	return nil
 }
 
+func (d *deaf) Remove(context.Context, string) error { return nil }
+
+func (d *deaf) Capabilities() container.Capabilities { return container.Capabilities{} }
+
 func (d *deaf) saw() (kills []time.Time, signals []syscall.Signal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

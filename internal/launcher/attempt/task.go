@@ -169,6 +169,9 @@ func (t *task) sort(a wire.Assignment, found []*Record) (previous *rundir.Dir, p
 		if err != nil {
 			return nil, nil, false, nil, err
 		}
+		if rec.Step == Released && t.o.Boot != "" && rec.Boot == t.o.Boot && !d.HandedOut() {
+			rec.Step = Preparing // its launcher was ended between the two
+		}
 		switch {
 		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
 			adopt = &left{d, rec}

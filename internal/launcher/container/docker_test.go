@@ -30,9 +30,9 @@ func fakeEngine(t *testing.T, version, info string) string {
 		w.Header().Set("Content-Type", "application/json")
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/version"):
-			fmt.Fprint(w, version)
+			_, _ = fmt.Fprint(w, version)
 		case strings.HasSuffix(r.URL.Path, "/info"):
-			fmt.Fprint(w, info)
+			_, _ = fmt.Fprint(w, info)
 		}
 	}))
 	srv.Listener = l
@@ -106,18 +106,16 @@ func TestASocketThatMayNotBeOpenedIsNamedWithTheUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir, err := os.MkdirTemp("", "spaceport-check-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	program := filepath.Join(dir, "check")
-	if err := os.WriteFile(program, b, 0o755); err != nil {
-		t.Fatal(err)
+	// By another program: a child that is started at this moment would hold a file
+	// that we write open, and one that is open for writing cannot be executed.
+	if out, err := exec.CommandContext(t.Context(), "cp", self, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	moved := filepath.Join(dir, "engine.sock")
 	for _, err := range []error{os.Chmod(dir, 0o755), os.Rename(socket, moved)} {
@@ -125,7 +123,7 @@ func TestASocketThatMayNotBeOpenedIsNamedWithTheUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(program, "check-docker", "unix://"+moved)
+	cmd := exec.CommandContext(t.Context(), program, "check-docker", "unix://"+moved)
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1983, Gid: 1983}}
 	out, err := cmd.CombinedOutput()

@@ -1,0 +1,50 @@
+package attempt
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/rundir"
+	"github.com/spaceport-iac/spaceport/internal/wire"
+)
+
+// The record says "released" before the job is there. A launcher that is ended in
+// between leaves a container that never had it.
+func TestOnlyAContainerThatHadItsJobIsAdopted(t *testing.T) {
+	t.Parallel()
+	const id = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
+	for name, c := range map[string]struct {
+		boot  string
+		make  func(d *rundir.Dir) error
+		adopt bool
+	}{
+		"no job":                         {"b", func(*rundir.Dir) error { return nil }, false},
+		"a job that nobody has read":     {"b", func(d *rundir.Dir) error { return d.Release(wire.WorkerJob{}) }, true},
+		"a job that was read and erased": {"b", func(d *rundir.Dir) error { return d.ForgetJob() }, true},
+		// What was not synced may be gone.
+		"no job since another boot": {"a", func(*rundir.Dir) error { return nil }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ta, _, _ := held(t, &deaf{})
+			ta.o.RunsDir, ta.o.Boot = t.TempDir(), "b"
+			ta.runner = &Runner{o: ta.o}
+			d, err := rundir.Create(ta.o.RunsDir, id, rundir.Options{UID: os.Getuid(), GID: os.Getgid()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.make(d); err != nil {
+				t.Fatal(err)
+			}
+			rec := &Record{V: 1, Container: id, Step: Released, Boot: c.boot, Released: time.Second}
+			_, _, here, adopt, err := ta.sort(wire.Assignment{Container: id}, []*Record{rec})
+			if err != nil || (adopt != nil) != c.adopt || here == c.adopt {
+				t.Errorf("adopted %v, to be made again %v, %v", adopt != nil, here, err)
+			}
+			if _, err := os.Stat(d.Path()); os.IsNotExist(err) == c.adopt {
+				t.Errorf("its directory: %v", err)
+			}
+		})
+	}
+}
