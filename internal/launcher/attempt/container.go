@@ -3,6 +3,7 @@ package attempt
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"path"
 	"path/filepath"
@@ -172,13 +173,21 @@ func (t *task) workerJob(p *prepared, job *wire.Job, carried *park.Carry) {
 	w.TimeoutMs, w.SilenceMs = t.o.Settings.RunTimeout.Milliseconds(), t.o.Settings.LogsTimeout.Milliseconds()
 }
 
-// discard ends a container, if there is one, and removes its run directory.
-func (t *task) discard(d *rundir.Dir) {
+// remove ends a container and has the backend forget it.
+func (t *task) remove(id string) error {
 	// What is being cleaned up may be cleaned up because its context ended.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	id := d.ID()
 	if err := t.o.Backend.Remove(ctx, id); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	return nil
+}
+
+// discard ends a container, if there is one, and removes its run directory.
+func (t *task) discard(d *rundir.Dir) {
+	id := d.ID()
+	if err := t.remove(id); err != nil {
 		t.log.Error("a container cannot be removed", "container", id, "err", err)
 		return // its directory is still in use
 	}

@@ -219,9 +219,7 @@ func (t *task) carryOn(p *prepared, previous *rundir.Dir, prevRec *Record) (*par
 // that the attempt, here or in a launcher that comes after, can go on from.
 func (t *task) discardUnreleased(d, previous *rundir.Dir, prevRec *Record) {
 	if previous != nil && prevRec.Workspace == previous.Workspace() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := t.o.Backend.Remove(ctx, d.ID()); err != nil {
+		if err := t.remove(d.ID()); err != nil {
 			t.log.Error("a container cannot be removed", "container", d.ID(), "err", err)
 			return // it may still see the workspace
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -46,5 +47,30 @@ func TestOnlyAContainerThatHadItsJobIsAdopted(t *testing.T) {
 				t.Errorf("its directory: %v", err)
 			}
 		})
+	}
+}
+
+// A launcher may be ended between the answer that another container follows and its
+// note that this one has ended.
+func TestTheContainerBeforeKeepsItsWorkspaceThoughItsEndWasNotNoted(t *testing.T) {
+	t.Parallel()
+	const id = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
+	for _, class := range []run.Class{run.Read, run.Write} {
+		ta, _, _ := held(t, &deaf{})
+		ta.o.RunsDir, ta.o.Boot = t.TempDir(), "b"
+		ta.runner = &Runner{o: ta.o}
+		d, err := rundir.Create(ta.o.RunsDir, id, rundir.Options{UID: os.Getuid(), GID: os.Getgid()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.ForgetJob(); err != nil {
+			t.Fatal(err)
+		}
+		rec := &Record{V: 1, Container: id, Class: class, Step: Released, Boot: "b"}
+		a := wire.Assignment{Class: run.Write, Container: "01HZZZZZZZZZZZZZZZZZZZZZZY"}
+		previous, _, here, adopt, err := ta.sort(a, []*Record{rec})
+		if err != nil || here || adopt != nil || (previous != nil) != (class == run.Read) {
+			t.Errorf("%s: before %v, to be made again %v, adopted %v, %v", class, previous != nil, here, adopt, err)
+		}
 	}
 }

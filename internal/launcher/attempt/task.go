@@ -175,7 +175,15 @@ func (t *task) sort(a wire.Assignment, found []*Record) (previous *rundir.Dir, p
 		switch {
 		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
 			adopt = &left{d, rec}
-		case rec.Step == Ended:
+		case rec.Step == Ended, rec.Step == Released && rec.Class == run.Read && a.Class == run.Write:
+			// The start of another container is recorded, so the outcome of this one
+			// was told; its launcher was ended before it could note that. What follows
+			// moves its workspace, so it is made certain that nothing is left in it.
+			if rec.Step == Released {
+				if err := t.remove(rec.Container); err != nil {
+					return nil, nil, false, nil, err
+				}
+			}
 			previous, prevRec = d, rec
 		case rec.Step == Preparing:
 			here = here || rec.Container == a.Container
