@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -248,6 +249,26 @@ func (w *world) empty(data string) {
 		kept, _ := filepath.Glob(filepath.Join(data, "slots", "*", "journal", "*"))
 		return len(left)+len(kept) == min(1, len(w.waiting(data))), fmt.Sprint(left, kept)
 	})
+}
+
+func TestAJobThatComesWithItsAssignmentIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := setup(t, map[string]string{"hello": "world\n"})
+	w.Prompt = true
+	var claims atomic.Int64
+	w.Before = func(r *http.Request) int {
+		if strings.HasSuffix(r.URL.Path, "/accept") || strings.HasSuffix(r.URL.Path, "/job") {
+			claims.Add(1)
+		}
+		return 0
+	}
+	w.start(w.data)
+	w.ran(w.job("cat hello")) // its launcher looks at what an earlier one left before it takes anything
+	before := claims.Load()
+	w.ran(w.job("cat hello"))
+	if n := claims.Load(); n != before {
+		t.Errorf("the job was asked for %d times more", n-before)
+	}
 }
 
 func TestATrivialTaskRunsFromItsRegistrationToItsOutcome(t *testing.T) {

@@ -146,6 +146,11 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 	// Whoever leaves idle says so once and goes; it need not be answered.
 	s := l.present()
 	req := wire.OrdersRequest{Session: s.Number, Hints: l.hinted(), Busy: l.runner.Busy(), Leaving: l.leaving > 0, Unwell: l.health(ctx)}
+	// What was found has to be looked through first, and an attempt is not taken
+	// before its time.
+	if l.swept && !l.running && !req.Leaving && req.Unwell == "" && req.Busy == nil && !l.notYet.After(l.o.Now()) {
+		req.Nonce = nonce()
+	}
 	orders, err := l.api.Orders(ctx, s.Bearer, req)
 	if err != nil {
 		return l.trouble(ctx, err)
@@ -168,8 +173,12 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 		l.sweep(ctx, a)
 	}
 	late := l.notYet.Sub(l.o.Now())
-	if !l.running && a != nil && a.AttemptRef != l.last && late <= 0 {
-		l.start(ctx, *a)
+	var given *attempt.Given
+	if orders.Job != nil {
+		given = &attempt.Given{Session: s, Nonce: req.Nonce, Job: *orders.Job}
+	}
+	if !l.running && a != nil && (a.AttemptRef != l.last || given != nil) && late <= 0 {
+		l.start(ctx, *a, given)
 		return min(time.Duration(orders.AskAgainMs)*time.Millisecond, busyRetry), false, nil
 	}
 	l.tidyImages(ctx)
@@ -266,12 +275,12 @@ func (l *loop) health(ctx context.Context) string {
 }
 
 // start leads an attempt in the background.
-func (l *loop) start(ctx context.Context, a wire.Assignment) {
+func (l *loop) start(ctx context.Context, a wire.Assignment, given *attempt.Given) {
 	found := l.found[a.AttemptRef]
 	delete(l.found, a.AttemptRef)
 	l.running, l.last = true, a.AttemptRef
 	l.spawn(func() {
-		err := l.runner.Run(ctx, a, found)
+		err := l.runner.Run(ctx, a, found, given)
 		if fault.Is(err, fault.Stale) || errors.Is(err, context.Canceled) {
 			l.o.Log.Info("the attempt is not this worker's any more", "run", a.Run, "attempt", a.Attempt, "err", err)
 			err = nil

@@ -96,6 +96,9 @@ type OrdersRequest struct {
 	Busy    *AttemptRef `json:"busy,omitempty"`   // what it holds
 	Leaving bool        `json:"leaving"`          // takes no new run: shutting down
 	Unwell  string      `json:"unwell,omitempty"` // why it can take no run, empty if it can
+	// Nonce says that the launcher accepts what it is assigned in the answer to
+	// this very request, and wants its job with it.
+	Nonce string `json:"nonce,omitempty"`
 }
 
 // Orders is the desired state of a launcher. Repeating it changes nothing.
@@ -107,6 +110,9 @@ type Orders struct {
 	AskAgainMs int64       `json:"ask_again_ms"`
 	Bearer     string      `json:"bearer,omitempty"` // a fresh one, when the old is half over
 	BearerFor  int64       `json:"bearer_for_ms,omitempty"`
+	// Job is that of the assignment, which the request's nonce accepted. An answer
+	// that is lost leaves an accepted attempt whose job is asked for.
+	Job *JobAnswer `json:"job,omitempty"`
 }
 
 // Assignment is the attempt that the mothership believes to be this worker's.

@@ -37,7 +37,7 @@ func (r *Runner) Discard(ctx context.Context, rec *Record) error {
 		t := newTask(r, a, cancel)
 		t.stale = true
 		t.stopping = &wire.Stop{AttemptRef: rec.Ref, Reason: "the attempt is over"}
-		return t.run(ctx, a, []*Record{rec})
+		return t.run(ctx, a, []*Record{rec}, nil)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()

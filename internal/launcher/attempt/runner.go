@@ -122,10 +122,18 @@ func (r *Runner) StopAll(kill bool, reason string) {
 	}
 }
 
+// Given is the job that came with an assignment, which is accepted by that.
+type Given struct {
+	Session Session // that it was asked for by
+	Nonce   string
+	Job     wire.JobAnswer
+}
+
 // Run takes an assignment and returns once nothing of it is left here, or ctx
 // has ended: then its container lives on, for a launcher that comes after. found
-// are the records of run directories that belong to the attempt.
-func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) error {
+// are the records of run directories that belong to the attempt; given is its job,
+// or nil.
+func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record, given *Given) error {
 	if err := checkAssignment(a); err != nil {
 		return err
 	}
@@ -145,7 +153,7 @@ func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record) er
 		r.task = nil
 		r.mu.Unlock()
 	}()
-	err := t.run(ctx, a, found)
+	err := t.run(ctx, a, found, given)
 	if leaving.Err() == nil {
 		r.foresee() // while this attempt counts as held, so that the next one finds it
 	}

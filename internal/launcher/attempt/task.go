@@ -92,7 +92,7 @@ func (t *task) refused(ctx context.Context) error {
 }
 
 // run holds the attempt to its end.
-func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) error {
+func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record, given *Given) error {
 	// Work in the background ends with the attempt, whatever ends that.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer t.owned.Wait()
@@ -133,23 +133,31 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record) erro
 	if a.Container != "" && previous == nil && !here {
 		return t.gone(work, a.Container, "the container does not exist any more")
 	}
-	s, nonce := t.o.Session(), t.o.Random()
-	req := wire.AcceptRequest{Session: s.Number, Nonce: nonce, Class: a.Class}
-	var answer wire.JobAnswer
-	if a.Accepted {
-		answer, err = t.api.Job(ctx, req)
-	} else {
-		answer, err = t.api.Accept(ctx, req)
-	}
-	if err != nil {
-		return err
+	again := a.Accepted && given == nil
+	if given == nil {
+		if given, err = t.claim(ctx, a); err != nil {
+			return err
+		}
 	}
 	t.log.Info("attempt accepted", "class", a.Class)
-	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: s, nonce: nonce, ref: t.ref, class: a.Class}, answer)
+	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: given.Session, nonce: given.Nonce, ref: t.ref, class: a.Class}, given.Job)
 	if err != nil {
 		return t.refuse(work, a.Class, a.Container, err)
 	}
-	return t.live(ctx, work, begun{job: job, id: a.Container, again: a.Accepted, recorded: a.Container != "", previous: previous, prevRec: prevRec})
+	return t.live(ctx, work, begun{job: job, id: a.Container, again: again, recorded: a.Container != "", previous: previous, prevRec: prevRec})
+}
+
+// claim accepts the attempt, or asks for its job once more.
+func (t *task) claim(ctx context.Context, a wire.Assignment) (*Given, error) {
+	g := Given{Session: t.o.Session(), Nonce: t.o.Random()}
+	req := wire.AcceptRequest{Session: g.Session.Number, Nonce: g.Nonce, Class: a.Class}
+	var err error
+	if a.Accepted {
+		g.Job, err = t.api.Job(ctx, req)
+	} else {
+		g.Job, err = t.api.Accept(ctx, req)
+	}
+	return &g, err
 }
 
 // left is what a launcher before has left of a container.

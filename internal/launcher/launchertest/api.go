@@ -203,6 +203,14 @@ func (m *Mothership) orders(r *http.Request, body []byte) (any, error) {
 		o.Assignment = &wire.Assignment{AttemptRef: mine.Ref, Class: mine.Class, Accepted: mine.Accepted, Container: mine.Container, AcceptWithinMs: 3000}
 		o.Stop = mine.Stop
 	}
+	if m.Prompt && mine != nil && !mine.Accepted && req.Nonce != "" {
+		mine.Accepted, o.Assignment.Accepted = true, true
+		job, err := m.job(mine, w, req.Nonce)
+		if err != nil {
+			return nil, err
+		}
+		o.Job = job
+	}
 	if req.Busy != nil && (mine == nil || mine.Ref != *req.Busy) {
 		o.Stop = &wire.Stop{AttemptRef: *req.Busy, Reason: "the attempt is over"}
 	}

@@ -38,6 +38,8 @@ type Mothership struct {
 	// Before, if set, may answer a call in the mothership's stead by a status
 	// that is not 0.
 	Before func(r *http.Request) (status int)
+	// Prompt sends jobs with their assignments, which an older one does not.
+	Prompt bool
 	// After, if set, is called when a call has had its effect and before it is
 	// answered; a status that is not 0 is answered instead.
 	After func(r *http.Request) (status int)

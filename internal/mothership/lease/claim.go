@@ -41,11 +41,19 @@ func (s *Service) Orders(ctx context.Context, c pool.WorkerIdentity, req wire.Or
 			return wire.Orders{}, err
 		}
 	}
+	var job *wire.JobAnswer
+	if a != nil && !a.accepted && a.stop == "" && req.Nonce != "" && req.Busy == nil && !req.Leaving && req.Unwell == "" {
+		job, err = s.Accept(ctx, c, a.AttemptRef, wire.AcceptRequest{Session: req.Session, Nonce: req.Nonce, Class: a.class})
+		if err != nil {
+			return wire.Orders{}, err
+		}
+		a.accepted = true
+	}
 	bearer := s.o.Pool.Bearer(c)
 	orders := wire.Orders{
 		Drain: want.Drain, Cycle: want.Cycle,
 		AskAgainMs: s.o.Terms.AskPolling.Milliseconds(),
-		Bearer:     bearer.Text, BearerFor: bearer.For.Milliseconds(),
+		Bearer:     bearer.Text, BearerFor: bearer.For.Milliseconds(), Job: job,
 	}
 	if req.Hints {
 		orders.AskAgainMs = s.o.Terms.AskHinted.Milliseconds()
