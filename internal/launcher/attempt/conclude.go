@@ -37,6 +37,8 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 	follows := o.Result == wire.ResultOK && w.rec.Class == run.Read && len(run.Share(phases(&w.rec.Job), run.Write)) > 0
 	if follows {
 		o.NextContainer, o.Nonce = t.o.NewID(), t.o.Random()
+	} else if ctx.Err() == nil {
+		t.runner.foresee() // while the mothership thinks about it
 	}
 	decision, err := t.tell(work, o)
 	if err != nil {
@@ -59,7 +61,7 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 	case wire.NextJob:
 		return t.next(ctx, work, w, o, decision)
 	}
-	t.finish(w.dir)
+	t.finishBeside(w.dir)
 	return nil
 }
 
@@ -70,6 +72,20 @@ func (t *task) finish(d *rundir.Dir) {
 	t.markMu.Unlock()
 	t.hold(nil, nil)
 	t.clear(d)
+}
+
+// finishBeside is finish for what no other attempt can meet: the next one need
+// not wait until it is gone.
+func (t *task) finishBeside(d *rundir.Dir) {
+	if t.elsewhere() != "" {
+		t.finish(d) // the same run may come back to the same place
+		return
+	}
+	t.markMu.Lock()
+	t.marks = nil
+	t.markMu.Unlock()
+	t.hold(nil, nil)
+	t.runner.owned.Go(func() { t.discard(d) })
 }
 
 // clear removes a container, if d is not nil, and the attempt's workspace wherever

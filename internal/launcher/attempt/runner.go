@@ -155,7 +155,7 @@ func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record, gi
 	}()
 	err := t.run(ctx, a, found, given)
 	if leaving.Err() == nil {
-		r.foresee() // while this attempt counts as held, so that the next one finds it
+		r.foresee() // if that has not been done yet
 	}
 	return err
 }

@@ -22,9 +22,9 @@ type kind struct {
 // standby is a container that was started before there was a job for it, as the
 // last job would have wanted it, and waits:
 //
-//	attempt ends ── foresee ──► made ── take ──► the next attempt's own
-//	                             │
-//	                             └── another kind, a launcher that leaves ──► dropped
+//	container ends ── foresee ──► made ── take ──► the next attempt's own
+//	                               │
+//	                               └── another kind, a launcher that leaves ──► dropped
 //
 // It serves one run. Nothing of a job is in it: job, environment and files come
 // through its run directory once it is taken, just as in one made for its job.

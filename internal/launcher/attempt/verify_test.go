@@ -35,7 +35,7 @@ func TestAssignmentsThatWouldLeadAstrayAreRefused(t *testing.T) {
 	r := &Runner{}
 	bad := good()
 	bad.Run = "../../../../../../etc/passw"
-	if err := r.Run(t.Context(), bad, nil); fault.As(err) == nil || fault.As(err).Code != "invalid.assignment" {
+	if err := r.Run(t.Context(), bad, nil, nil); fault.As(err) == nil || fault.As(err).Code != "invalid.assignment" {
 		t.Errorf("got %v", err)
 	}
 }
