@@ -195,6 +195,8 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 		wait = min(wait, late)
 	}
 	wait = min(max(wait, 10*time.Millisecond), askAtLeast)
+	// A tenth earlier or later: launchers that were started together, or that were all
+	// told of the same trouble, do not ask in step.
 	return wait - wait/10 + rand.N(wait/5+1), false, nil
 }
 

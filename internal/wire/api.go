@@ -107,7 +107,7 @@ type Orders struct {
 	Cycle      bool        `json:"cycle"` // leave the process once idle
 	Assignment *Assignment `json:"assignment,omitempty"`
 	Stop       *Stop       `json:"stop,omitempty"`
-	AskAgainMs int64       `json:"ask_again_ms"`
+	AskAgainMs int64       `json:"ask_again_ms"`     // give or take a tenth, so that launchers do not ask in step; sooner on a hint
 	Bearer     string      `json:"bearer,omitempty"` // a fresh one, when the old is half over
 	BearerFor  int64       `json:"bearer_for_ms,omitempty"`
 	// Job is that of the assignment, which the request's nonce accepted. An answer

@@ -12,6 +12,8 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
@@ -89,8 +91,11 @@ func (s *Service) Create(ctx context.Context, in Input) (Created, error) {
 	}
 	in.Name = strings.TrimSpace(in.Name)
 	switch {
-	case in.Name == "" || len(in.Name) > maxName:
+	case in.Name == "" || utf8.RuneCountInString(in.Name) > maxName || !utf8.ValidString(in.Name):
 		return Created{}, fault.New(fault.Invalid, "the name of an API key has 1 to %d characters", maxName).Named("name")
+	case strings.ContainsFunc(in.Name, unicode.IsControl):
+		// It stands in histories, which clients print a line an entry.
+		return Created{}, fault.New(fault.Invalid, "the name of an API key has no line breaks, tabs or other control characters").Named("name")
 	case in.Role != "" && !in.Role.Valid():
 		return Created{}, fault.New(fault.Invalid, "%q is not a role", in.Role).Named("role").
 			WithHint("roles are reader, writer and admin")

@@ -218,3 +218,14 @@ func TestAnUnusableInputIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestANameThatNoHistoryCouldShowIsRefused(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, name := range []string{"", " ", "two\nlines", "a\ttab", "\x1b[31mred", "not \xff text", strings.Repeat("ü", 256)} {
+		if _, err := w.keys.Create(admin(), apikey.Input{Name: name}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q is answered %v", name, err)
+		}
+	}
+	w.create(t, apikey.Input{Name: strings.Repeat("ü", 255)})
+}

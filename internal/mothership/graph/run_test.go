@@ -157,6 +157,42 @@ func TestWhatAPersonSaysOfARunTravelsInAHeader(t *testing.T) {
 	}
 }
 
+func TestHistoryNamesAnAPIKeyAsItWasNamedAlsoOnceItIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	admin := w.admin()
+	stack := admin.stack("Stack", vars{"workerPool": admin.pool("pool")})
+	var made struct{ APIKeyCreate struct{ ID, Secret string } }
+	admin.must(`mutation { apiKeyCreate(input: {name: "nightly deploys", admin: true}) { id secret } }`, nil, &made)
+	var login struct{ APIKeyUser struct{ JWT string } }
+	w.nobody().must(`mutation($id: ID!, $secret: String!) { apiKeyUser(id: $id, secret: $secret) { jwt } }`,
+		vars{"id": made.APIKeyCreate.ID, "secret": made.APIKeyCreate.Secret}, &login)
+	key := &caller{w, login.APIKeyUser.JWT}
+	run := key.trigger(stack)
+	key.must(`mutation($stack: ID!, $run: ID!) { runDiscard(stack: $stack, run: $run) { id } }`, vars{"stack": stack, "run": run}, nil)
+	admin.must(`mutation($id: ID!) { apiKeyDelete(id: $id) { deleted } }`, vars{"id": made.APIKeyCreate.ID}, nil)
+	var got struct {
+		Stack struct {
+			Run struct {
+				TriggeredBy string
+				History     []struct{ State, Username string }
+			}
+		}
+	}
+	admin.must(`query($stack: ID!, $run: ID!) { stack(id: $stack) { run(id: $run) { triggeredBy history { state username } } } }`,
+		vars{"stack": stack, "run": run}, &got)
+	var told []string
+	for _, h := range got.Stack.Run.History {
+		told = append(told, h.State+" by "+h.Username)
+	}
+	if want := []string{"DISCARDED by nightly deploys", "READY by spaceport", "QUEUED by nightly deploys"}; !slices.Equal(told, want) {
+		t.Errorf("the history is %q, want %q", told, want)
+	}
+	if want := "api::" + made.APIKeyCreate.ID; got.Stack.Run.TriggeredBy != want {
+		t.Errorf("triggered by %q, want %q, which never changes", got.Stack.Run.TriggeredBy, want)
+	}
+}
+
 type header struct {
 	next        http.RoundTripper
 	name, value string

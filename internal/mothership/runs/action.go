@@ -74,7 +74,7 @@ func (s *Service) Stop(ctx context.Context, id, note string) (*Run, error) {
 			return nil
 		case run.Preparing, run.Initializing, run.Planning:
 			who := actor(ctx)
-			reason := "stopped by " + who
+			reason := "stopped by " + named(ctx)
 			if note != "" {
 				reason += ": " + note
 			}

@@ -41,7 +41,7 @@ type Transition struct {
 	State        run.State
 	StateVersion int
 	At           time.Time
-	Who          string // display name of a person or key; a worker id; "spaceport"
+	Who          string // an API key's name; a person, as Actor has it; a worker id; "spaceport"
 	Note         string
 	HasLogs      bool
 }

@@ -279,6 +279,15 @@ func actor(ctx context.Context) string {
 	return p.Actor()
 }
 
+// named is who asks, as people call them.
+func named(ctx context.Context) string {
+	p, _ := access.From(ctx)
+	if p.Name == "" {
+		return p.Actor()
+	}
+	return p.Name
+}
+
 // refuse is the conflict for an action that does not fit the run's state.
 func refuse(r *Run, what string) *fault.Error {
 	return fault.New(fault.Conflict, "run %s is %s and cannot be %s", r.ID, r.State, what)

@@ -108,9 +108,11 @@ func list(ctx context.Context, q db.Queryer, stack string, in ListInput) ([]*Run
 	return db.Collect(rows, err, func(rows *sql.Rows) (*Run, error) { return Scan(rows) })
 }
 
+// history names an API key by the name that it was given, also once it is deleted.
 func history(ctx context.Context, q db.Queryer, id string) ([]Transition, error) {
-	rows, err := q.QueryContext(ctx, `SELECT h.state, h.state_version, h.at, h.actor, h.note, COALESCE(l.bytes, 0) > 0
+	rows, err := q.QueryContext(ctx, `SELECT h.state, h.state_version, h.at, COALESCE(k.name, h.actor), h.note, COALESCE(l.bytes, 0) > 0
 		FROM run_history h LEFT JOIN run_log l ON l.run = h.run AND l.state_version = h.state_version
+		LEFT JOIN api_key k ON k.id = substr(h.actor, 6) AND substr(h.actor, 1, 5) = 'api::'
 		WHERE h.run = $1 ORDER BY h.state_version DESC`, id)
 	return db.Collect(rows, err, func(rows *sql.Rows) (Transition, error) {
 		var (

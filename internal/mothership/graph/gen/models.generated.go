@@ -291,8 +291,9 @@ type RunStateTransition struct {
 	StateVersion int      `json:"stateVersion"`
 	Terminal     bool     `json:"terminal"`
 	// Unix seconds.
-	Timestamp int     `json:"timestamp"`
-	Username  *string `json:"username,omitempty"`
+	Timestamp int `json:"timestamp"`
+	// The name of the API key, or the id of the worker, that caused it; spaceport for what the server did by itself.
+	Username *string `json:"username,omitempty"`
 }
 
 type RuntimeConfigElement struct {

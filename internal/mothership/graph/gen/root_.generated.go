@@ -3473,6 +3473,7 @@ type RunStateTransition {
   terminal: Boolean!
   "Unix seconds."
   timestamp: Int!
+  "The name of the API key, or the id of the worker, that caused it; spaceport for what the server did by itself."
   username: String
 }
 
