@@ -85,6 +85,7 @@ func (m *Mothership) plain(f func(r *http.Request, body []byte) (any, error)) ht
 		if err != nil {
 			return
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body)) // for the hook
 		if m.refused(w, r) {
 			return
 		}
