@@ -37,6 +37,7 @@ type engineWorld struct {
 	*world
 	binary string
 	image  string
+	args   []string
 }
 
 // process is a launcher.
@@ -94,7 +95,7 @@ func (w *engineWorld) backends(t *testing.T) []*container.Docker {
 }
 
 func (w *engineWorld) command(ctx context.Context, env ...string) (*exec.Cmd, *logged) {
-	cmd := exec.CommandContext(ctx, w.binary, "--data", w.data, "--allow-file-source")
+	cmd := exec.CommandContext(ctx, w.binary, append([]string{"--data", w.data, "--allow-file-source"}, w.args...)...)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=/nowhere", "SPACELIFT_TOKEN=" + w.Token.Encode(), "SPACELIFT_POOL_PRIVATE_KEY=" + w.KeyB64,
 		"SPACELIFT_DEFAULT_RUNNER_IMAGE=" + w.image, "SPACELIFT_STANDBY_ENABLED=false",
@@ -354,6 +355,15 @@ func TestEachSettingMeansSomethingToARealEngine(t *testing.T) {
 		if used.Load() == 0 {
 			t.Error("the engine was not asked by DOCKER_HOST")
 		}
+		before := used.Load()
+		w.args, w.data = []string{"--docker-host", "unix://" + socket}, t.TempDir()
+		r = w.Enqueue(&launchertest.Run{Job: w.job("echo by a flag")})
+		w.launch("DOCKER_HOST=unix:///nowhere/engine.sock")
+		w.fine(r)
+		if used.Load() == before {
+			t.Error("the engine was not asked by --docker-host")
+		}
+		w.args = nil
 		w.refusesToStart([]string{"DOCKER_HOST"}, "DOCKER_HOST=engine")
 		w.refusesToStart([]string{"/nowhere/engine.sock"}, "DOCKER_HOST=unix:///nowhere/engine.sock")
 	})

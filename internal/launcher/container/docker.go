@@ -36,8 +36,9 @@ type DockerOptions struct {
 	// Now is the clock for notes about images; the host's if nil.
 	Now func() time.Time
 	// ProgressEvery is how often a pull says how far it is, PullRetry the first
-	// pause after a registry's trouble. Three seconds and one if zero.
-	ProgressEvery, PullRetry time.Duration
+	// pause after a registry's trouble, PullSilence how long a pull may make no
+	// progress at all. Three seconds, one second and ten minutes if zero.
+	ProgressEvery, PullRetry, PullSilence time.Duration
 }
 
 // Docker runs containers in an engine. It is safe for concurrent use.
@@ -81,6 +82,9 @@ func NewDocker(o DockerOptions) (*Docker, error) {
 	}
 	if o.PullRetry <= 0 {
 		o.PullRetry = time.Second
+	}
+	if o.PullSilence <= 0 {
+		o.PullSilence = 10 * time.Minute
 	}
 	return &Docker{layout: l, opts: o, api: api, pulled: pulledImages{filepath.Join(l.data, "images")}, pulls: map[string]*pull{}}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/client"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
@@ -126,6 +127,26 @@ func (d *Docker) fetchOnce(ctx context.Context, ref string, named reference.Name
 		}
 		options.RegistryAuth = auth
 	}
+	// An engine waits without end for a registry that has stopped sending.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(d.opts.PullSilence, func() {
+		cancel(fault.New(fault.Unavailable, "nothing of image %s came from the registry %s for %s", ref, host, d.opts.PullSilence).
+			Named("image_stalled").WithHint("see whether the registry is well and what lies between it and this worker; the run can be tried again"))
+	})
+	defer silence.Stop()
+	err := d.readPull(ctx, ref, host, options, func(m jsonstream.Message) {
+		silence.Reset(d.opts.PullSilence)
+		p.heard(m)
+	})
+	if stalled := fault.As(context.Cause(ctx)); err != nil && stalled != nil {
+		return stalled
+	}
+	return err
+}
+
+// readPull has the engine pull and reads what it says.
+func (d *Docker) readPull(ctx context.Context, ref, host string, options client.ImagePullOptions, heard func(jsonstream.Message)) error {
 	resp, err := d.api.ImagePull(ctx, ref, options)
 	if err != nil {
 		return d.pullFailed(ref, host, err)
@@ -140,7 +161,7 @@ func (d *Docker) fetchOnce(ctx context.Context, ref string, named reference.Name
 		if m.Error != nil {
 			return d.pullFailed(ref, host, m.Error)
 		}
-		p.heard(m)
+		heard(m)
 	}
 	return nil
 }

@@ -239,6 +239,22 @@ func TestAPullThatNobodyWaitsForIsGivenUp(t *testing.T) {
 	d.pulling.Wait()
 }
 
+func TestAPullFromARegistryThatFallsSilentEnds(t *testing.T) {
+	t.Parallel()
+	reg := testkit.NewRegistry(t)
+	reg.Trust()
+	ref := reg.PushEmpty("image", runtime.GOARCH, 1, 100)
+	d := puller(t, reg.Config(), func(o *DockerOptions) { o.PullSilence = 50 * time.Millisecond })
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	reg.Intercept(func(_ http.ResponseWriter, req *http.Request) bool {
+		<-over
+		return false
+	})
+	_, err := d.EnsureImage(t.Context(), ref, nil)
+	refused(t, err, "unavailable.image_stalled", ref, reg.Host)
+}
+
 func TestALongPullTellsHowFarItIs(t *testing.T) {
 	t.Parallel()
 	reg := testkit.NewRegistry(t)

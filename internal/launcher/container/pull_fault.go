@@ -33,8 +33,7 @@ func (d *Docker) pullFailed(ref, host string, err error) error {
 	if client.IsErrConnectionFailed(err) {
 		return d.unreachable(err)
 	}
-	// Not the image's own name, which may hold any of the words below.
-	text := strings.ToLower(strings.NewReplacer(ref, "", strings.TrimPrefix(ref, host+"/"), "").Replace(err.Error()))
+	text := strings.ToLower(withoutName(err.Error(), ref, host))
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if strings.Contains(text, w) {
@@ -70,6 +69,23 @@ func (d *Docker) pullFailed(ref, host string, err error) error {
 	}
 	return fault.Wrap(err, fault.Unavailable, "image %s is not on this worker and could not be pulled (%s)", ref, said).
 		Named("image").WithHint("check that this worker's engine reaches the registry %s", host)
+}
+
+// withoutName takes the image's own name, which may hold any word that an error is
+// known by, out of a sentence. A short one alone is left: it may be a word.
+func withoutName(text, ref, host string) string {
+	name, _, _ := strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		name = name[:i]
+	}
+	path := strings.TrimPrefix(name, host+"/")
+	forms := []string{ref, "", "/v2/" + path + "/", ""}
+	for _, form := range []string{name, path} {
+		if strings.Contains(form, "/") {
+			forms = append(forms, form, "")
+		}
+	}
+	return strings.NewReplacer(forms...).Replace(text)
 }
 
 // Layers lie behind signed addresses and proxies behind ones with passwords; an

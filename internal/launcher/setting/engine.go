@@ -20,9 +20,8 @@ const (
 
 var (
 	metadataKey = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	// engineName is what engines allow as the name of a network or a runtime; a
-	// runtime may be the path of a shim too. "host" and "container:…" are no names
-	// of networks but ways to have none of one's own.
+	// engineName is what engines allow as the name of a network or a runtime. So
+	// "container:…" is none: a run has no business in another container's network.
 	engineName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 )
 
