@@ -3,6 +3,7 @@ package launcher_test
 import (
 	"context"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -235,7 +236,7 @@ func TestAStateIsDeliveredThoughTheLogHasNoRoom(t *testing.T) {
 		return 0
 	}
 	self := executable(t)
-	j := w.job("head -c 20000000 /dev/zero | tr '\\0' x | fold -w 4000; " + self + " put-state '{\"serial\":1}' && echo; echo ran")
+	j := w.job("head -c 9500000 /dev/zero | tr '\\0' x | fold -w 4000; " + self + " put-state '{\"serial\":1}' && echo; echo ran")
 	j.Store.Mode = wire.StateManaged
 	r := w.Enqueue(&launchertest.Run{Job: j})
 	w.start(w.data)
@@ -272,5 +273,31 @@ func TestAStateThatNobodyWasThereForIsDeliveredThoughItsAttemptIsOver(t *testing
 			t.Errorf("the states to be recovered are %q", st.Recovery)
 		}
 	})
+	w.empty(w.data)
+}
+
+// What crosses from the reading container to the writing one has every secret in it.
+func TestNoNoteOfAWritingContainerHoldsASecret(t *testing.T) {
+	t.Parallel()
+	w, j := tracked(t)
+	wait, open := gate(t)
+	j.Hooks["before_init"] = append(j.Hooks["before_init"], "export MADE=canary-$((77+1))")
+	j.Hooks["before_apply"] = []string{"echo hooked", wait}
+	r := w.Enqueue(&launchertest.Run{Job: j})
+	w.start(w.data)
+	w.wait("it applies", func() (bool, string) {
+		return strings.Contains(string(r.Text[r.Version]), "hooked\n"), string(r.Text[r.Version])
+	})
+	notes, err := filepath.Glob(filepath.Join(w.data, "slots", "0", "runs", "*", "private", "*.json"))
+	if err != nil || len(notes) == 0 {
+		t.Fatalf("notes %v, %v", notes, err)
+	}
+	for _, name := range notes {
+		if data, err := os.ReadFile(name); err != nil || strings.Contains(string(data), "canary-77") || strings.Contains(string(data), "canary-78") {
+			t.Errorf("%s holds a secret, or cannot be read (%v)", name, err)
+		}
+	}
+	open()
+	applied(t, w, r, w.over(r))
 	w.empty(w.data)
 }

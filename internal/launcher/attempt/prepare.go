@@ -201,7 +201,7 @@ func (t *task) carryOn(p *prepared, previous *rundir.Dir, prevRec *Record) (*par
 	}
 	p.rec.Image = prevRec.Image
 	// The carry first: without its workspace the old directory is worth nothing.
-	p.rec.Carried = *c
+	p.rec.Carried = noted(*c)
 	if prevRec.Workspace == p.rec.Workspace {
 		return c, nil
 	}
@@ -286,7 +286,7 @@ func (t *task) unpark(ctx context.Context, p *prepared, job *wire.Job, image str
 	if err != nil {
 		return nil, refusal{err}
 	}
-	p.rec.Image, p.rec.Carried = imageDigest, c
+	p.rec.Image, p.rec.Carried = imageDigest, noted(c)
 	t.say("The workspace's signature and content were verified; it is unpacked")
 	return &c, nil
 }

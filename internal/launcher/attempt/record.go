@@ -108,6 +108,14 @@ func stripped(j wire.Job) wire.Job {
 	return j
 }
 
+// noted returns what of a carry may lie on the disk in clear. Masks are secrets, and
+// what a run changed in its environment may be one; the container that has them
+// hands both on itself.
+func noted(c park.Carry) park.Carry {
+	c.Masks, c.Set = nil, nil
+	return c
+}
+
 // Load reads the record of a run directory.
 func Load(runs, id string) (*Record, error) {
 	data, err := os.ReadFile(filepath.Join(runs, id, wire.DirPrivate, noteRecord))
