@@ -134,6 +134,21 @@ func readWhitelist(s *Settings, value string, _ Input) error {
 	return nil
 }
 
+// notPassed names what the whitelist lets through and the environment does not
+// have: more often a slip than a wish.
+func (s *Settings) notPassed() []string {
+	var warnings []string
+	for _, p := range s.PassEnvs {
+		prefix := map[Access]string{ReadOnly: "ro_", WriteOnly: "wo_"}[p.In]
+		_, plain := s.environ[p.Name]
+		_, own := s.environ[prefix+p.Name]
+		if !plain && !own {
+			warnings = append(warnings, fmt.Sprintf("SPACELIFT_WHITELIST_ENVS names %s, which the launcher's environment does not have", prefix+p.Name))
+		}
+	}
+	return warnings
+}
+
 func readMaskEnvs(s *Settings, value string, _ Input) error {
 	for _, item := range list(value) {
 		if !envName.MatchString(item) {

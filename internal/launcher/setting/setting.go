@@ -136,6 +136,7 @@ func Parse(in Input) (*Settings, []string, error) {
 		}
 	}
 	warnings = append(warnings, s.withoutEngine()...)
+	warnings = append(warnings, s.notPassed()...)
 	private, more, err := readPrivateVCS(s.environ)
 	if err != nil {
 		return nil, nil, err

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -178,6 +179,79 @@ func TestSettingsOfAnEngineAreWarnedAboutWithoutOne(t *testing.T) {
 	t.Parallel()
 	_, warnings, err := parse(t, []string{"--backend", "process"}, "SPACELIFT_WORKER_NETWORK=n", "SPACELIFT_WORKER_RUNTIME=r", "SPACELIFT_DOCKER_CONFIG_DIR=/d")
 	if err != nil || len(warnings) != 3 {
+		t.Fatalf("got %q, %v", warnings, err)
+	}
+}
+
+// Names that the public documentation of launchers has: each is a setting here, if
+// only one that says that it has no effect yet.
+var documented = []string{
+	"SPACELIFT_TOKEN", "SPACELIFT_POOL_PRIVATE_KEY", "SPACELIFT_DOCKER_CONFIG_DIR", "SPACELIFT_MASK_ENVS", "SPACELIFT_WHITELIST_ENVS",
+	"SPACELIFT_WORKER_NETWORK", "SPACELIFT_WORKER_RUNTIME", "SPACELIFT_WORKER_EXTRA_MOUNTS", "SPACELIFT_WORKER_RO_EXTRA_MOUNTS",
+	"SPACELIFT_WORKER_WO_EXTRA_MOUNTS", "SPACELIFT_LAUNCHER_LOGS_TIMEOUT", "SPACELIFT_LAUNCHER_RUN_TIMEOUT",
+	"SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY", "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED", "SPACELIFT_DEBUG",
+	"SPACELIFT_RUN_LOGS_ON_STANDARD_OUTPUT_ENABLED", "SPACELIFT_DEFAULT_RUNNER_IMAGE", "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE", "DOCKER_HOST",
+}
+
+func TestEveryDocumentedNameIsInTheTable(t *testing.T) {
+	t.Parallel()
+	for _, name := range documented {
+		if !slices.ContainsFunc(Table(), func(r Row) bool { return r.Env == name }) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestEverySettingIsReadByItsNameAndItsFlag(t *testing.T) {
+	t.Parallel()
+	hosts := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(hosts, []byte("h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJvEJmFSwL0nTlBdTcVxKvLWBFhVMGnpHlHZGeFKEEwB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What differs from the default.
+	values := map[string]string{
+		"SPACELIFT_DATA_DIR": "/elsewhere", "SPACELIFT_BACKEND": "process", "SPACELIFT_WORKSPACE_ROOT": "/w", "SPACELIFT_ALLOW_FILE_SOURCE": "true",
+		"SPACELIFT_RECOVERY_RECIPIENTS": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+		"SPACELIFT_SSH_KNOWN_HOSTS":     hosts, "SPACELIFT_WHITELIST_ENVS": "A", "SPACELIFT_MASK_ENVS": "A", "SPACELIFT_WORKER_NETWORK": "n", "SPACELIFT_WORKER_RUNTIME": "r",
+		"SPACELIFT_WORKER_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_RO_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_WO_EXTRA_MOUNTS": "/a:/b",
+		"SPACELIFT_LAUNCHER_LOGS_TIMEOUT": "1m", "SPACELIFT_LAUNCHER_RUN_TIMEOUT": "1m", "SPACELIFT_DEFAULT_RUNNER_IMAGE": "i", "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE": "i",
+		"SPACELIFT_DOCKER_CONFIG_DIR": "/d", "SPACELIFT_IMAGE_RETENTION": "0", "DOCKER_HOST": "unix:///d", "SPACELIFT_DEBUG": "true", "SPACELIFT_LOG_LEVEL": "debug",
+		"SPACELIFT_STANDBY_ENABLED": "false",
+	}
+	settled := func(args []string, environ ...string) Settings {
+		t.Helper()
+		s, _, err := parse(t, args, environ...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.environ = nil
+		return *s
+	}
+	plain := settled(nil)
+	for _, row := range Table() {
+		if row.Secret || row.Next || row.Env == EnvPolicy {
+			continue
+		}
+		value, ok := values[row.Env]
+		if !ok {
+			t.Errorf("%s: give this test a value that differs from the default", row.Env)
+			continue
+		}
+		byName, byFlag := settled(nil, row.Env+"="+value), settled([]string{"--" + row.Flag + "=" + value})
+		if reflect.DeepEqual(byName, plain) || !reflect.DeepEqual(byName, byFlag) {
+			t.Errorf("%s=%s and --%s=%s gave\n%+v\n%+v", row.Env, value, row.Flag, value, byName, byFlag)
+		}
+	}
+}
+
+func TestAVariableThatIsToBePassedAndIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
+	_, warnings, err := parse(t, nil, "SPACELIFT_WHITELIST_ENVS=HERE,ro_HERE,ro_OWN,GONE,wo_GONE", "HERE=1", "ro_OWN=1")
+	want := []string{
+		"SPACELIFT_WHITELIST_ENVS names GONE, which the launcher's environment does not have",
+		"SPACELIFT_WHITELIST_ENVS names wo_GONE, which the launcher's environment does not have",
+	}
+	if err != nil || !slices.Equal(warnings, want) {
 		t.Fatalf("got %q, %v", warnings, err)
 	}
 }
