@@ -57,7 +57,7 @@ func TestALauncherKilledWhileItPreparesNeitherLosesNorDoublesItsRun(t *testing.T
 				<-time.After(m.wait) // not for luck: any moment will do
 				launcher.kill()
 				w.launcher("one")
-				view := w.reach(stack, id, "FINISHED", 40*time.Second)
+				view := w.reach(stack, id, "FINISHED", 2*time.Minute)
 				log := w.logs(stack, id)
 				for _, once := range []string{"the effect", "Apply complete!"} {
 					if got := count(log, once); got != 1 {
