@@ -37,7 +37,7 @@ func (d *Docker) EnsureImage(ctx context.Context, ref string, progress func(line
 // anybody is concerned who removes unused images: what is returned stays for the
 // time of retention at least.
 func (d *Docker) useImage(ctx context.Context, ref string, named reference.Named) (Image, error) {
-	unlock, err := d.pulled.lock()
+	unlock, err := d.pulled.lock(ctx)
 	if err != nil {
 		return Image{}, err
 	}

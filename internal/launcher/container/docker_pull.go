@@ -173,7 +173,7 @@ func (d *Docker) notePulled(ctx context.Context, ref string) error {
 	if err != nil {
 		return d.failed("show image "+ref, err)
 	}
-	unlock, err := d.pulled.lock()
+	unlock, err := d.pulled.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type pulledImage struct {
 
 // lock keeps other goroutines and launchers out until the returned function is
 // called.
-func (p pulledImages) lock() (unlock func(), err error) {
+func (p pulledImages) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep notes about images: %w", err)
 	}
@@ -43,8 +43,13 @@ func (p pulledImages) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep notes about images: %w", err)
 	}
-	for {
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+	// Not a call that blocks: a launcher that hangs with the lock must not keep
+	// another one from ending its run.
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		if err = pause(ctx, wait); err != nil {
 			break
 		}
 	}
@@ -144,7 +149,7 @@ func (d *Docker) RemoveUnusedImages(ctx context.Context, unused time.Duration) (
 
 // removeUnused looks at one image again, now under the lock, and removes it.
 func (d *Docker) removeUnused(ctx context.Context, ref string, unused time.Duration) (bool, error) {
-	unlock, err := d.pulled.lock()
+	unlock, err := d.pulled.lock(ctx)
 	if err != nil {
 		return false, err
 	}
