@@ -33,6 +33,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/mothership/space"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/mothership/statefile"
+	"github.com/spaceport-iac/spaceport/internal/mothership/sweep"
 	"github.com/spaceport-iac/spaceport/internal/mothership/web"
 	"github.com/spaceport-iac/spaceport/internal/mothership/workerapi"
 	"github.com/spaceport-iac/spaceport/internal/version"
@@ -193,6 +194,11 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 		return nil, err
 	}
 
+	sweeper, err := sweep.New(sweep.Options{DB: inst.DB, Objects: objects, Now: now, Log: log})
+	if err != nil {
+		return nil, err
+	}
+
 	// The transports.
 	api, err := graph.New(graph.Options{
 		Auth: auth, Sessions: sessions, Keys: apiKeys, Spaces: spaces, Pools: pools, Stacks: stacks, Runs: service, Logs: logs, States: states,
@@ -226,6 +232,7 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 		{"presence of workers", pools.Run},
 		{"queue", line.Run},
 		{"watch over attempts", leases.NewWatcher(serving.Load).Run},
+		{"sweep of objects", sweeper.Run},
 		{"API", func(ctx context.Context) error {
 			serving.Store(true)
 			defer serving.Store(false)

@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// Object is what a store says of an object without opening it.
+type Object struct {
+	Key      string
+	Modified time.Time // of its last Put
+}
+
 // Store is an object store.
 type Store interface {
 	// Put stores what r yields under key, replacing what was there.
@@ -15,6 +21,9 @@ type Store interface {
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 	// Delete removes the object. It is no error if there is none.
 	Delete(ctx context.Context, key string) error
+	// Walk calls visit for each object, in no order that anybody may rely on, and
+	// ends with the first error. Objects that come or go meanwhile may be left out.
+	Walk(ctx context.Context, visit func(Object) error) error
 	// SignPut returns a URL that accepts a PUT of at most maxSize bytes under key
 	// until ttl has passed. A PUT may be repeated.
 	SignPut(key string, ttl time.Duration, maxSize int64, options ...Option) (string, error)

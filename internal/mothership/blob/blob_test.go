@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -251,5 +252,44 @@ func TestADeletedObjectIsNotFoundAndDeletingRepeats(t *testing.T) {
 		if status, _ := do(t, http.MethodGet, signed(t)(w.store.SignGet(key, time.Minute)), ""); status != http.StatusNotFound {
 			t.Errorf("%s: %d", key, status)
 		}
+	}
+}
+
+func TestAWalkVisitsEveryObjectAndNothingElse(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	ctx := context.Background()
+	began := time.Now().Add(-time.Minute)
+	want := []string{"a", "logs/RUN/1/2/0", "logs/RUN/1/2/1", "states/S/1"}
+	for _, key := range want {
+		if err := w.store.Put(ctx, key, strings.NewReader(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, stranger := range []string{"~tmp/half", ".hidden"} {
+		if err := os.WriteFile(filepath.Join(w.dir, stranger), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(w.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err := w.store.Walk(ctx, func(o blob.Object) error {
+		got = append(got, o.Key)
+		if o.Modified.Before(began) || o.Modified.After(time.Now().Add(time.Minute)) {
+			t.Errorf("%s was put at %s", o.Key, o.Modified)
+		}
+		return w.store.Delete(ctx, o.Key) // a walk copes with what goes meanwhile
+	})
+	if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+		t.Errorf("visited %q, %v; want %q", got, err, want)
+	}
+	if err := w.store.Put(ctx, "last", strings.NewReader("")); err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	if err := w.store.Walk(ctx, func(blob.Object) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("a visit that fails: %v", err)
 	}
 }

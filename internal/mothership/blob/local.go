@@ -207,6 +207,33 @@ func (s *Local) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+// Walk implements Store.
+func (s *Local) Walk(ctx context.Context, visit func(Object) error) error {
+	err := fs.WalkDir(s.root.FS(), ".", func(key string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // removed meanwhile
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case key == temporary:
+			return fs.SkipDir
+		case !entry.Type().IsRegular() || !validKey(key):
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		return visit(Object{Key: key, Modified: info.ModTime()})
+	})
+	if err != nil {
+		return fmt.Errorf("list objects: %w", err)
+	}
+	return nil
+}
+
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
