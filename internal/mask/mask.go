@@ -25,9 +25,12 @@ func Maskable(secret string) bool {
 	return len(trimmed) >= MinLength && strings.Trim(trimmed, "*") != ""
 }
 
-// Options are the secrets known from the start.
+// Options are what is hidden from the start.
 type Options struct {
 	Secrets []string
+	// WellKnown also hides what looks like a credential of a well-known kind,
+	// though nobody named it. See shapes.go for the list.
+	WellKnown bool
 }
 
 // Masker knows the secrets. Safe for concurrent use.
@@ -36,6 +39,8 @@ type Masker struct {
 	known   map[string]bool
 	secrets []string // maskable ones, in the order in which they came
 	skipped int
+	shapes  []shape // looked for beside the secrets; nil without Options.WellKnown
+	hints   *automaton
 	// machine is built from secrets when it is next needed, so that adding a
 	// hundred secrets one by one costs one construction. Nil means: build it.
 	machine *automaton
@@ -44,6 +49,9 @@ type Masker struct {
 // New makes a Masker.
 func New(opts Options) *Masker {
 	m := &Masker{known: map[string]bool{}}
+	if opts.WellKnown {
+		m.HideWellKnown()
+	}
 	m.Add(opts.Secrets...)
 	return m
 }
@@ -67,6 +75,17 @@ func (m *Masker) Add(secrets ...string) (skipped int) {
 	}
 	m.skipped += skipped
 	return skipped
+}
+
+// HideWellKnown also hides well-known kinds of credentials from now on, in writers
+// that are made after it.
+func (m *Masker) HideWellKnown() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shapes == nil {
+		m.shapes = words()
+		m.hints = hintAutomaton(m.shapes)
+	}
 }
 
 // Skipped returns how many different secrets were too short to be masked.

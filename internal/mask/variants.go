@@ -3,8 +3,6 @@ package mask
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"net/url"
 	"strings"
 )
 
@@ -27,6 +25,9 @@ func variants(secret string, add func(string)) {
 	}
 	emit(whole)
 	lines := splitLines(whole)
+	for _, v := range values(whole, lines) {
+		variants(v, add)
+	}
 	if len(lines) > 1 {
 		for _, l := range lines {
 			if l = strings.TrimSpace(l); len(l) >= MinLength {
@@ -65,77 +66,6 @@ func splitLines(s string) []string {
 	return strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 }
 
-// quoted gives the forms that escape single characters.
-func quoted(s string, add func(string)) {
-	if strings.IndexFunc(s, special) < 0 {
-		return
-	}
-	for _, q := range []string{url.QueryEscape(s), url.PathEscape(s)} {
-		add(q)
-		add(lowerEscapes(q))
-	}
-	once := jsonEscape(s, true)
-	for _, j := range []string{once, jsonEscape(s, false), jsonEscape(once, true)} {
-		add(j)
-	}
-	add(strings.ReplaceAll(s, `'`, `'\''`))
-	add(strings.ReplaceAll(s, `'`, `'"'"'`))
-	add(shellDouble.Replace(s))
-	add(shellAnsi.Replace(s))
-	add(shellBackslash(s))
-	add(hclTemplate.Replace(jsonEscape(s, false)))
-}
-
-// special reports whether any of the forms writes r in another way.
-func special(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
-}
-
-var (
-	shellDouble = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")
-	// $'…', as by bash's printf %q and set -x.
-	shellAnsi = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`,
-		"\a", `\a`, "\b", `\b`, "\f", `\f`, "\v", `\v`, "\x1b", `\E`)
-	// Terraform prints a string's own ${ and %{ as $${ and %%{.
-	hclTemplate = strings.NewReplacer(`${`, `$${`, `%{`, `%%{`)
-)
-
-// shellBackslash quotes as bash's printf %q does where no control character asks
-// for more.
-func shellBackslash(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if strings.IndexByte(" \t!\"#$&'()*,;<>?[\\]^`{|}~", s[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-func jsonEscape(s string, html bool) string {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(html)
-	if err := e.Encode(s); err != nil {
-		return s
-	}
-	out := strings.TrimSuffix(b.String(), "\n")
-	return out[1 : len(out)-1]
-}
-
-// lowerEscapes turns %2F into %2f.
-func lowerEscapes(s string) string {
-	b := []byte(s)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			copy(b[i+1:i+3], strings.ToLower(string(b[i+1:i+3])))
-			i += 2
-		}
-	}
-	return string(b)
-}
-
 // encoded gives base64 and hex. What surrounds a secret shifts its base64 by
 // zero, one or two bytes. Of each shift those characters are taken that depend
 // on the secret alone; one at either end shares its bits with a neighbour.
@@ -158,6 +88,7 @@ func encoded(s string, add func(string)) {
 		}
 	}
 	add(hex.EncodeToString([]byte(s)))
+	add(strings.ToUpper(hex.EncodeToString([]byte(s))))
 }
 
 // chunks cuts s into pieces of width bytes; the last may be shorter.

@@ -17,16 +17,18 @@ const piece = 64 << 10
 //
 // Each byte moves the automaton. Bytes further back than its depth can belong to
 // no secret that is still to end, so they are decided: covered by a span and
-// starred, or passed on.
+// starred, or passed on. Well-known kinds of credentials are looked for beside it
+// and may hold back more.
 type Writer struct {
 	masker *Masker
 	dst    io.Writer
 
 	machine *automaton
 	node    int32
-	buf     []byte // held bytes, then the piece that is being scanned
-	spans   []span // covered parts of buf: apart from each other, rising
-	inSpan  bool   // the byte before buf was covered: its run has its stars
+	shapes  *shapes // nil: not looked for
+	buf     []byte  // held bytes, then the piece that is being scanned
+	spans   []span  // covered parts of buf: apart from each other, rising
+	inSpan  bool    // the byte before buf was covered: its run has its stars
 	out     []byte
 	err     error
 	closed  bool
@@ -36,7 +38,15 @@ type Writer struct {
 type span struct{ start, end int }
 
 // Writer returns a new Writer to dst.
-func (m *Masker) Writer(dst io.Writer) *Writer { return &Writer{masker: m, dst: dst} }
+func (m *Masker) Writer(dst io.Writer) *Writer {
+	w := &Writer{masker: m, dst: dst}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.shapes != nil {
+		w.shapes = &shapes{words: m.shapes, hints: m.hints}
+	}
+	return w
+}
 
 // Write masks p and passes on what is decided. It returns the first error of the
 // destination, also later.
@@ -58,8 +68,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // Flush passes on everything that is decided, which Write has done already, and
 // flushes the destination if it can. What could be the beginning of a secret
-// stays held, however long the stream is idle: passed on, it could not be taken
-// back when the rest comes.
+// stays held: passed on, it could not be taken back when the rest comes. See
+// [Writer.Idle] for a stream that is silent.
 func (w *Writer) Flush() error {
 	if w.err != nil {
 		return w.err
@@ -68,6 +78,43 @@ func (w *Writer) Flush() error {
 		w.err = f.Flush()
 	}
 	return w.err
+}
+
+// Idle says that the stream has been silent for so long that a reader should not
+// wait for what is held. A beginning of a secret that is long enough to be a secret
+// of its own comes out as stars, and so it stays, whether the rest comes or not:
+// many programs hand over their output in blocks that end anywhere, so the rest may
+// well come later. A shorter one (less than MinLength bytes) stays held.
+func (w *Writer) Idle() error {
+	if w.closed || w.err != nil || len(w.buf) == 0 {
+		return w.err
+	}
+	depth := min(len(w.buf), w.depth())
+	hide := len(w.buf) - depth
+	if w.shapes != nil && w.shapes.suspect() {
+		hide = min(hide, max(0, len(w.buf)-len(w.shapes.word)))
+		w.shapes.hide()
+		depth = len(w.buf) - hide
+	}
+	if depth < MinLength {
+		w.emit(hide)
+		return w.err
+	}
+	w.emit(hide) // which moves what is hidden to the beginning of buf
+	w.spans = union(w.spans, []span{{0, len(w.buf)}})
+	if !w.inSpan {
+		w.inSpan = true
+		_, w.err = io.WriteString(w.dst, Stars)
+	}
+	return w.err
+}
+
+// depth returns how many of the last bytes may begin a secret.
+func (w *Writer) depth() int {
+	if w.machine == nil {
+		return 0
+	}
+	return int(w.machine.depth[w.node])
 }
 
 // Held returns how many bytes are held back.
@@ -81,6 +128,9 @@ func (w *Writer) Close() error {
 	}
 	w.closed = true
 	if w.err == nil {
+		if w.shapes != nil {
+			w.shapes.end(w.buf, w.shaped)
+		}
 		w.emit(len(w.buf))
 	}
 	return w.err
@@ -111,7 +161,19 @@ func (w *Writer) scan(p []byte) {
 	if len(old) > 0 {
 		w.spans = union(w.spans, old)
 	}
-	w.emit(len(buf) - int(a.depth[node]))
+	undecided := int(a.depth[node])
+	if w.shapes != nil {
+		// What was held has been looked at.
+		undecided = max(undecided, w.shapes.scan(buf, len(buf)-len(p), w.shaped))
+	}
+	w.emit(max(0, len(buf)-undecided))
+}
+
+// shaped adds a span of which the beginning may have been passed on.
+func (w *Writer) shaped(s span) {
+	if s.end > 0 {
+		w.spans = union(w.spans, []span{{max(0, s.start), s.end}})
+	}
 }
 
 // cover adds a span that ends after all others, merging those it touches, so that
