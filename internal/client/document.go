@@ -15,7 +15,7 @@ const (
 	createStackDocument = `mutation($input: StackInput!, $manage: Boolean!, $slug: String) { stackCreate(input: $input, manageState: $manage, slug: $slug) { id ulid name } }`
 	updateStackDocument = `mutation($id: ID!, $input: StackInput!) { stackUpdate(id: $id, input: $input) { id ulid name } }`
 	stackDocument       = `query($id: ID!) { stack(id: $id) { id ulid name } }`
-	setConfigDocument   = `mutation($stack: ID!, $config: ConfigInput!) { stackConfigAdd(stack: $stack, config: $config) { id } }`
+	setConfigDocument   = `mutation($stack: ID!, $config: ConfigInput!) { stackConfigAdd(stack: $stack, config: $config) { id warning } }`
 	outputsDocument     = `query($stack: ID!) { stack(id: $stack) { outputs { id value sensitive } } }`
 
 	runFields = `id type state stateVersion finished reason waitingBecause commit { hash message } delta { addCount changeCount deleteCount resources }

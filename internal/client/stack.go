@@ -73,9 +73,17 @@ func (c *Client) Stack(ctx context.Context, id string) (*Stack, error) {
 	return answer.Stack, err
 }
 
-// SetConfig sets a variable or a file of a stack.
-func (c *Client) SetConfig(ctx context.Context, stack string, in ConfigInput) error {
-	return c.Do(ctx, setConfigDocument, map[string]any{"stack": stack, "config": in}, nil)
+// SetConfig sets a variable or a file of a stack. The warning is for people; it is
+// empty if there is none.
+func (c *Client) SetConfig(ctx context.Context, stack string, in ConfigInput) (warning string, err error) {
+	var answer struct {
+		StackConfigAdd struct{ Warning *string }
+	}
+	err = c.Do(ctx, setConfigDocument, map[string]any{"stack": stack, "config": in}, &answer)
+	if w := answer.StackConfigAdd.Warning; w != nil {
+		warning = *w
+	}
+	return warning, err
 }
 
 // Outputs lists a stack's outputs.

@@ -199,8 +199,11 @@ func TestOurOwnClientAndTheFiguresSeeWhatWasMade(t *testing.T) {
 	if err != nil || stack.ID != "chosen" || len(stack.ULID) != 26 {
 		t.Fatalf("the stack is %+v, %v", stack, err)
 	}
-	if err := c.SetConfig(ctx, stack.ID, client.ConfigInput{ID: "NAME", Type: "ENVIRONMENT_VARIABLE", Value: "value", WriteOnly: true}); err != nil {
-		t.Error(err)
+	for value, short := range map[string]bool{"value": false, "no": true} {
+		warning, err := c.SetConfig(ctx, stack.ID, client.ConfigInput{ID: "NAME", Type: "ENVIRONMENT_VARIABLE", Value: value, WriteOnly: true})
+		if err != nil || strings.Contains(warning, "NAME is too short to be hidden in logs") != short {
+			t.Errorf("saving %q: warning %q, %v", value, warning, err)
+		}
 	}
 	run, err := c.Trigger(ctx, stack.ID, "TRACKED", "")
 	if err != nil || run.State != "READY" || len(run.WaitingBecause) == 0 {

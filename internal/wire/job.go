@@ -44,6 +44,9 @@ type Job struct {
 	Environment []Variable          `json:"environment"`
 	Files       []File              `json:"files"`
 
+	// MaskWellKnown hides what looks like a credential of a well-known kind in logs.
+	MaskWellKnown bool `json:"mask_well_known,omitempty"`
+
 	Store  JobState `json:"store"`
 	Parked *Parked  `json:"parked,omitempty"` // what an apply after a pause opens
 

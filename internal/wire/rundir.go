@@ -80,7 +80,9 @@ type WorkerJob struct {
 	// Unset are names that a hook of an earlier container removed.
 	Unset []string `json:"unset,omitempty"`
 	Masks []string `json:"masks"`
-	Debug bool     `json:"debug,omitempty"`
+	// MaskWellKnown also hides what looks like a credential of a well-known kind.
+	MaskWellKnown bool `json:"mask_well_known,omitempty"`
+	Debug         bool `json:"debug,omitempty"`
 
 	StateMode string `json:"state_mode"`
 	// StateExists is whether there is a state to get.

@@ -40,7 +40,7 @@ func FuzzCommands(f *testing.F) {
 			return
 		}
 		dst := &sink{}
-		c := &commands{dst: dst, learn: func([]string) {}}
+		c := &commands{dst: dst, learn: func([]string) int { return 0 }}
 		for rest := text; len(rest) > 0; {
 			n := min(size, len(rest))
 			if _, err := c.Write(rest[:n]); err != nil {

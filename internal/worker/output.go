@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 
@@ -32,14 +33,16 @@ func (o *output) stream() *commands {
 	return &commands{dst: o.masker.Writer(o.log), learn: o.learn}
 }
 
-// learn adds masks from now on and tells the launcher.
-func (o *output) learn(words []string) {
-	o.masker.Add(words...)
+// learn adds masks from now on and tells the launcher. It returns how many words
+// are too short to be masked.
+func (o *output) learn(words []string) (short int) {
+	short = o.masker.Add(words...)
 	for _, w := range words {
 		if mask.Maskable(w) {
 			_ = o.events.Write(wire.Event{Type: wire.EventMask, Value: w, LogBytes: o.log.Written()})
 		}
 	}
+	return short
 }
 
 // addMask begins a line that names secrets: "::add-mask one two".
@@ -55,7 +58,7 @@ const maxCommand = 64 << 10
 // progress bar without a newline is seen at once.
 type commands struct {
 	dst   io.WriteCloser
-	learn func(words []string)
+	learn func(words []string) (short int)
 	held  []byte // a line's beginning that may be a command
 	mid   bool   // we are inside a line that is none
 }
@@ -110,19 +113,33 @@ func (c *commands) plain(p []byte, end int) int {
 func (c *commands) decide() error {
 	line := string(c.held)
 	whole := strings.HasSuffix(line, "\n")
+	short := 0
 	switch {
 	case strings.HasPrefix(line, addMask):
 		if !whole && len(line) < maxCommand {
 			return nil
 		}
-		c.learn(strings.Fields(line[len(addMask):]))
+		short = c.learn(strings.Fields(line[len(addMask):]))
 	case !whole && strings.HasPrefix(addMask, line):
 		return nil
 	}
 	c.mid = !whole
 	_, err := c.dst.Write(c.held)
 	c.held = c.held[:0]
+	if err == nil && short > 0 && whole {
+		// We are at a line's beginning: nothing of the tool's is torn apart.
+		_, err = fmt.Fprintf(c.dst, "[worker] %d of these words cannot be masked: a mask has at least %d bytes\n", short, mask.MinLength)
+	}
 	return err
+}
+
+// Idle says that the tool has printed nothing for a while. A command that is not
+// whole stays held: its words are not known yet.
+func (c *commands) Idle() error {
+	if d, ok := c.dst.(interface{ Idle() error }); ok {
+		return d.Idle()
+	}
+	return nil
 }
 
 // Close passes on what is held.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ const (
 	// When the shell has ended, what it wrote is in the pipe already. Somebody who
 	// escaped and still writes is listened to no longer than this.
 	drainQuiet = 50 * time.Millisecond
+	// idleAfter is how long a tool is silent until a reader waits no longer for the
+	// beginning of what may be a secret.
+	idleAfter  = 5 * time.Second
 	drainBytes = 4 << 20
 )
 
@@ -80,7 +84,7 @@ func (s *session) run(ctx context.Context, steps []step, env []string, dir strin
 	if err != nil {
 		return ended{}, fault.Wrap(err, fault.Invalid, "the phase's shell %s cannot be started: %v", sh, err)
 	}
-	p := &pump{src: r, dst: s.out.stream(), hear: s.guard.hear, broken: s.guard.broken, done: make(chan struct{})}
+	p := &pump{src: r, dst: s.out.stream(), idleAfter: idleAfter, hear: s.guard.hear, broken: s.guard.broken, done: make(chan struct{})}
 	s.guard.listen(true)
 	defer s.guard.listen(false)
 	go p.run()
@@ -191,11 +195,21 @@ func (s *session) reached(all int) int {
 	return n
 }
 
+// idler is a destination that may be told that nothing has come for a while.
+type idler interface {
+	io.WriteCloser
+	Idle() error
+}
+
 // pump copies a phase's output until all who write have ended.
 type pump struct {
 	src  *os.File
-	dst  io.WriteCloser
+	mu   sync.Mutex // guards dst and err
+	dst  idler
 	hear func()
+	// idleAfter is how long the output is silent before dst is told.
+	idleAfter time.Duration
+	idle      *time.Timer
 	// broken gets the first error of dst.
 	broken chan<- error
 	done   chan struct{}
@@ -204,6 +218,8 @@ type pump struct {
 
 func (p *pump) run() {
 	defer close(p.done)
+	p.idle = time.AfterFunc(p.idleAfter, p.silent)
+	defer p.idle.Stop()
 	buf := make([]byte, readSize)
 	for {
 		n, err := p.src.Read(buf)
@@ -216,8 +232,30 @@ func (p *pump) run() {
 			break
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := p.dst.Close(); p.err == nil {
 		p.err = err
+	}
+}
+
+// silent tells dst that nothing has come for a while. After Close it does nothing.
+func (p *pump) silent() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.wrote(p.dst.Idle())
+	}
+}
+
+// wrote keeps the first error of dst and tells of it.
+func (p *pump) wrote(err error) {
+	if p.err = err; err == nil {
+		return
+	}
+	select {
+	case p.broken <- err:
+	default: // said already
 	}
 }
 
@@ -241,14 +279,13 @@ func (p *pump) pass(b []byte) {
 		return
 	}
 	p.hear()
+	p.mu.Lock()
 	if p.err == nil {
-		if _, p.err = p.dst.Write(b); p.err != nil {
-			select {
-			case p.broken <- p.err:
-			default: // said already
-			}
-		}
+		_, err := p.dst.Write(b)
+		p.wrote(err)
 	}
+	p.mu.Unlock()
+	p.idle.Reset(p.idleAfter)
 	// Waiting for the log is no silence of the tool.
 	p.hear()
 }

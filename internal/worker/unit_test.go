@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -142,7 +143,7 @@ func TestCommandsAreFoundAcrossAnyBorder(t *testing.T) {
 	for size := 1; size <= len(text); size++ {
 		var learned []string
 		dst := &sink{}
-		c := &commands{dst: dst, learn: func(words []string) { learned = append(learned, words...) }}
+		c := &commands{dst: dst, learn: func(words []string) int { learned = append(learned, words...); return 0 }}
 		for part := range slices.Chunk([]byte(text), size) {
 			if n, err := c.Write(part); n != len(part) || err != nil {
 				t.Fatal(n, err)
@@ -164,10 +165,11 @@ func TestALineIsLearnedBeforeItIsPassedOn(t *testing.T) {
 	t.Parallel()
 	dst := &sink{}
 	c := &commands{dst: dst}
-	c.learn = func([]string) {
+	c.learn = func([]string) int {
 		if strings.Contains(dst.String(), "alpha") {
 			t.Error("the line was passed on before its words were learned")
 		}
+		return 0
 	}
 	_, _ = c.Write([]byte("::add-mask al"))
 	_, _ = c.Write([]byte("pha\n"))
@@ -179,7 +181,7 @@ func TestALineIsLearnedBeforeItIsPassedOn(t *testing.T) {
 func TestAPromptIsSeenAtOnce(t *testing.T) {
 	t.Parallel()
 	dst := &sink{}
-	c := &commands{dst: dst, learn: func([]string) {}}
+	c := &commands{dst: dst, learn: func([]string) int { return 0 }}
 	_, _ = c.Write([]byte("line\nEnter a value: "))
 	if dst.String() != "line\nEnter a value: " {
 		t.Errorf("passed on %q", dst.String())
@@ -262,4 +264,51 @@ func TestAProcessThatIsNotYetWhatItWillBeIsFound(t *testing.T) {
 	if late := starting(table[1:], 1); len(late) != 0 {
 		t.Errorf("found %v", late)
 	}
+}
+
+func TestWordsTooShortToBeMaskedAreNamedBehindTheirLine(t *testing.T) {
+	t.Parallel()
+	dst := &sink{}
+	c := &commands{dst: dst, learn: func([]string) int { return 2 }}
+	_, _ = c.Write([]byte("a\n::add-mask x y long-enough\nb\n::add-mask z"))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := "a\n::add-mask x y long-enough\n[worker] 2 of these words cannot be masked: a mask has at least 4 bytes\nb\n::add-mask z"
+	if dst.String() != want {
+		t.Errorf("got %q, want %q", dst.String(), want)
+	}
+}
+
+// idling is a destination that tells when it was told of silence.
+type idling struct {
+	sink
+	told chan struct{}
+}
+
+func (i *idling) Idle() error {
+	select {
+	case i.told <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func TestSilenceIsToldToTheMasking(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := &idling{told: make(chan struct{}, 1)}
+	p := &pump{src: r, dst: &commands{dst: dst, learn: func([]string) int { return 0 }}, idleAfter: time.Millisecond, hear: func() {}, done: make(chan struct{})}
+	go p.run()
+	_, _ = w.Write([]byte("the beginning of"))
+	<-dst.told
+	_ = w.Close()
+	<-p.done
+	if dst.String() != "the beginning of" || !dst.closed || p.err != nil {
+		t.Errorf("%q, %v", dst.String(), p.err)
+	}
+	_ = r.Close()
 }

@@ -64,7 +64,7 @@ func newWork(inside *rundir.Inside, job *wire.WorkerJob, o Options, signals <-ch
 		}
 	}
 	keepRoom(filepath.Join(scratch, "keep", "reserve"))
-	out := &output{log: log, events: events, masker: mask.New(mask.Options{Secrets: job.Masks})}
+	out := &output{log: log, events: events, masker: mask.New(mask.Options{Secrets: job.Masks, WellKnown: job.MaskWellKnown})}
 	g := &guard{inside: inside, job: job, boot: o.Boot, now: o.Now, deaf: log.Blocked, signals: signals}
 	g.begin()
 	r := newReaper()

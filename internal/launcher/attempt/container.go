@@ -169,6 +169,8 @@ func (t *task) workerJob(p *prepared, job *wire.Job, carried *park.Carry) {
 	w.Final = share[len(share)-1] == all[len(all)-1] || (job.Type == run.Tracked && job.Class == run.Read)
 	w.RunType, w.Command, w.Targets, w.Vendor, w.ProjectRoot = job.Type, command, targets, job.Vendor, job.ProjectRoot
 	w.Environment, w.Unset, w.Masks, w.Debug = env.vars, env.unset, t.masker.Secrets(), t.o.Settings.Debug
+	w.MaskWellKnown = job.MaskWellKnown
+	w.LogBytes, w.UnackedLogBytes = t.o.Settings.LogLimit, t.o.Settings.LogBacklog
 	w.StateMode, w.StateExists = job.Store.Mode, job.Store.Sequence > 0
 	w.TimeoutMs, w.SilenceMs = t.o.Settings.RunTimeout.Milliseconds(), t.o.Settings.LogsTimeout.Milliseconds()
 }

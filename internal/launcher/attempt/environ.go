@@ -8,6 +8,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
+	"github.com/spaceport-iac/spaceport/internal/mask"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -86,13 +87,7 @@ func resolve(j *wire.Job, s *setting.Settings, workspaceRoot string, carried *pa
 			e.secrets = append(e.secrets, v.Value)
 		}
 	}
-	for _, name := range s.MaskEnvs {
-		for _, n := range []string{name, "ro_" + name, "wo_" + name} {
-			if value, ok := s.Environ(n); ok {
-				e.secrets = append(e.secrets, value)
-			}
-		}
-	}
+	e.secrets = append(e.secrets, maskedValues(s)...)
 	for _, f := range j.Files {
 		if f.Secret {
 			e.secrets = append(e.secrets, string(f.Content))
@@ -119,6 +114,46 @@ func resolve(j *wire.Job, s *setting.Settings, workspaceRoot string, carried *pa
 		e.vars = append(e.vars, all[name])
 	}
 	return e
+}
+
+// maskedValues are the values of the launcher's own environment that never appear
+// in logs.
+func maskedValues(s *setting.Settings) (values []string) {
+	for _, name := range s.MaskEnvs {
+		for _, n := range []string{name, "ro_" + name, "wo_" + name} {
+			if value, ok := s.Environ(n); ok {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
+}
+
+// unmasked lists, by name, what is secret and too short to be masked.
+func unmasked(j *wire.Job, s *setting.Settings) []string {
+	short := map[string]bool{}
+	note := func(name, value string) {
+		if value != "" && !mask.Maskable(value) {
+			short[name] = true
+		}
+	}
+	for _, v := range j.Environment {
+		if bare, _ := setting.Prefixed(v.Name); v.Secret || slices.Contains(s.MaskEnvs, bare) {
+			note(v.Name, v.Value)
+		}
+	}
+	for _, f := range j.Files {
+		if f.Secret {
+			note(f.Path, string(f.Content))
+		}
+	}
+	for _, name := range s.MaskEnvs {
+		for _, n := range []string{name, "ro_" + name, "wo_" + name} {
+			value, _ := s.Environ(n)
+			note(n, value)
+		}
+	}
+	return sortedKeys(short)
 }
 
 func granted(in setting.Access, c run.Class) bool {

@@ -102,6 +102,21 @@ func TestWhatIsMasked(t *testing.T) {
 	}
 }
 
+func TestSecretsTooShortToBeMaskedAreNamed(t *testing.T) {
+	t.Parallel()
+	s := settings(t, "SPACELIFT_MASK_ENVS=PIN,LONG,UNSET,PLAIN", "PIN=123", "LONG=long enough")
+	j := &wire.Job{
+		Environment: []wire.Variable{
+			{Name: "wo_S", Value: "xy", Secret: true}, {Name: "PLAIN", Value: "no"}, {Name: "OPEN", Value: "no"},
+			{Name: "FINE", Value: "four", Secret: true}, {Name: "EMPTY", Secret: true},
+		},
+		Files: []wire.File{{Path: "source/pin", Content: []byte(" 1\n"), Secret: true}, {Path: "open", Content: []byte("1")}},
+	}
+	if got := strings.Join(unmasked(j, s), " "); got != "PIN PLAIN source/pin wo_S" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestLabelsAreAListInHCLThatNothingInThemCanBreak(t *testing.T) {
 	t.Parallel()
 	j := &wire.Job{Stack: wire.JobStack{Labels: []string{"a", `b"${evil}`}}}

@@ -42,7 +42,11 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	if err := t.beginLog(work, version, urls, b.again); err != nil {
 		return err
 	}
+	if job.MaskWellKnown {
+		t.masker.HideWellKnown()
+	}
 	t.say("Preparing the run on this worker")
+	t.sayUnmasked(job)
 	standby, stopStandby := context.WithCancel(ctx)
 	defer stopStandby()
 	p, err := t.prepare(standby, job, b.id, previous, b.prevRec)
@@ -243,6 +247,9 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 	t.mu.Lock()
 	t.lease = lease.Resume(t.o.Clock, t.o.Boot, rec.Terms, note)
 	t.mu.Unlock()
+	if rec.Job.MaskWellKnown {
+		t.masker.HideWellKnown()
+	}
 	t.hold(d, rec)
 	t.bearer.Set(rec.Bearer, 0, t.o.Now())
 	at, err := readLog(d, rec)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -29,7 +30,7 @@ func TestOnlyAContainerThatHadItsJobIsAdopted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ta, _, _ := held(t, &deaf{})
-			ta.o.RunsDir, ta.o.Boot = t.TempDir(), "b"
+			ta.o.RunsDir, ta.o.Boot, ta.o.Settings = t.TempDir(), "b", &setting.Settings{}
 			ta.runner = &Runner{o: ta.o}
 			d, err := rundir.Create(ta.o.RunsDir, id, rundir.Options{UID: os.Getuid(), GID: os.Getgid()})
 			if err != nil {
@@ -57,7 +58,7 @@ func TestTheContainerBeforeKeepsItsWorkspaceThoughItsEndWasNotNoted(t *testing.T
 	const id = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
 	for _, class := range []run.Class{run.Read, run.Write} {
 		ta, _, _ := held(t, &deaf{})
-		ta.o.RunsDir, ta.o.Boot = t.TempDir(), "b"
+		ta.o.RunsDir, ta.o.Boot, ta.o.Settings = t.TempDir(), "b", &setting.Settings{}
 		ta.runner = &Runner{o: ta.o}
 		d, err := rundir.Create(ta.o.RunsDir, id, rundir.Options{UID: os.Getuid(), GID: os.Getgid()})
 		if err != nil {

@@ -3,7 +3,9 @@ package attempt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,8 +68,9 @@ func newTask(r *Runner, a wire.Assignment, cancel context.CancelCauseFunc) *task
 	o := r.o
 	t := &task{
 		runner: r, o: o, ref: a.AttemptRef, preparing: cancel, fenced: make(chan struct{}), ordered: make(chan struct{}, 1),
-		log:    o.Log.With("run", a.Run, "attempt", a.Attempt),
-		masker: mask.New(mask.Options{}),
+		log: o.Log.With("run", a.Run, "attempt", a.Attempt),
+		// A launcher that adopts a container gets no secret of it anew, but these it has.
+		masker: mask.New(mask.Options{Secrets: maskedValues(o.Settings)}),
 	}
 	t.api = o.Client.Attempt(client.AttemptOptions{Ref: a.AttemptRef, Bearer: t.proof, Refused: t.refused})
 	return t
@@ -260,8 +263,17 @@ func (t *task) stop(kill bool, reason string) {
 
 func (r *Runner) dirOptions() rundir.Options {
 	uid, gid := r.runUser()
-	return rundir.Options{UID: uid, GID: gid}
+	o := rundir.Options{UID: uid, GID: gid}
+	if limit := r.o.Settings.LogLimit; limit > 0 {
+		// What the worker keeps to by itself is held against code that writes into
+		// the log's files with its own hands.
+		o.Limits.LogBytes = limit + logMargin
+	}
+	return o
 }
+
+// logMargin is room for the line that says that a log has reached its limit, in bytes.
+const logMargin = 64 << 10
 
 // say writes a line of the launcher's own to the run's log. It goes through the
 // same masking as the worker's output, since an error may repeat a secret.
@@ -279,6 +291,14 @@ func (t *task) say(line string) {
 	}
 	if err := t.ship.Write(context.Background(), t.version, []byte(text)); err != nil {
 		t.log.Debug("a line came too late for its log", "err", err)
+	}
+}
+
+// sayUnmasked names the secrets that masking passes over.
+func (t *task) sayUnmasked(job *wire.Job) {
+	if names := unmasked(job, t.o.Settings); len(names) > 0 {
+		t.say(fmt.Sprintf("Too short to be masked, so they may show in this log: %s. A secret has to have at least %d bytes.",
+			strings.Join(names, ", "), mask.MinLength))
 	}
 }
 

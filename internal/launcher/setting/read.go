@@ -96,6 +96,42 @@ func readRunTimeout(s *Settings, value string, _ Input) (err error) {
 	return err
 }
 
+// sizeUnits are powers of 1024; a size without one is in bytes.
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
+
+// size reads a count of bytes such as 512MiB, within what a log may sensibly have.
+func size(value string) (int64, error) {
+	const least, most = 1 << 20, 64 << 30
+	for _, unit := range sizeUnits {
+		number, ok := strings.CutSuffix(strings.TrimSpace(value), unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil {
+			break
+		}
+		if n < 0 || n > most/unit.bytes || n*unit.bytes < least {
+			return 0, fmt.Errorf("%q is not between 1MiB and 64GiB", value)
+		}
+		return n * unit.bytes, nil
+	}
+	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB", value)
+}
+
+func readLogLimit(s *Settings, value string, _ Input) (err error) {
+	s.LogLimit, err = size(value)
+	return err
+}
+
+func readLogBacklog(s *Settings, value string, _ Input) (err error) {
+	s.LogBacklog, err = size(value)
+	return err
+}
+
 func list(value string) []string {
 	var items []string
 	for item := range strings.SplitSeq(value, ",") {

@@ -63,6 +63,8 @@ type Settings struct {
 
 	LogsTimeout  time.Duration // without output, then the run ends
 	RunTimeout   time.Duration // of a container
+	LogLimit     int64         // bytes of log that a container may write
+	LogBacklog   int64         // bytes of log that may wait on the disk
 	DefaultImage string
 	// DefaultAnsibleImage is the same for Ansible stacks.
 	DefaultAnsibleImage string

@@ -120,10 +120,24 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 		{nil, "SPACELIFT_WHITELIST_ENVS=ro_SPACELIFT_TOKEN", "SPACELIFT_TOKEN is never given to a run"},
 		{nil, "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY=/p.rego", "this version cannot evaluate a run initialization policy"},
 		{nil, "SPACELIFT_TOKEN=", "SPACELIFT_TOKEN is not set"},
+		{nil, "SPACELIFT_RUN_LOG_LIMIT=2GB", `SPACELIFT_RUN_LOG_LIMIT: "2GB" is not a size such as 512MiB or 2GiB`},
+		{nil, "SPACELIFT_RUN_LOG_LIMIT=100KiB", `SPACELIFT_RUN_LOG_LIMIT: "100KiB" is not between 1MiB and 64GiB`},
+		{nil, "SPACELIFT_RUN_LOG_BACKLOG=9000000000GiB", "is not between 1MiB and 64GiB"},
+		{nil, "SPACELIFT_RUN_LOG_BACKLOG=-1GiB", "is not between 1MiB and 64GiB"},
 	} {
 		_, _, err := parse(t, c.args, c.env)
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %s: got %v, want %q", c.args, c.env, err, c.want)
+		}
+	}
+}
+
+func TestSizesHaveUnitsThatArePowersOf1024(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]int64{"": 2 << 30, "1048576": 1 << 20, "1024KiB": 1 << 20, "5MiB": 5 << 20, " 64 GiB ": 64 << 30} {
+		s, _, err := parse(t, nil, "SPACELIFT_RUN_LOG_LIMIT="+value, "SPACELIFT_RUN_LOG_BACKLOG="+value)
+		if err != nil || s.LogLimit != want || value != "" && s.LogBacklog != want {
+			t.Errorf("%q: limit %d, backlog %d, want %d; %v", value, s.LogLimit, s.LogBacklog, want, err)
 		}
 	}
 }

@@ -55,6 +55,8 @@ func Table() []Row {
 		{Env: "SPACELIFT_DOCKER_CONFIG_DIR", Flag: "docker-config-dir", Help: "Directory with the config.json of registry credentials, as docker login writes it; its credential helpers are used. It is read at each pull and never written.", read: readDockerConfigDir},
 		{Env: "SPACELIFT_IMAGE_RETENTION", Flag: "image-retention", Default: "336h", Help: "How long an image that the launcher pulled may be unused before it is removed; 0 keeps all. Other images are never removed.", read: readImageRetention},
 		{Env: "DOCKER_HOST", Flag: "docker-host", Help: "The container engine's address, such as unix:///var/run/docker.sock or tcp://host:2376; the default socket if empty.", read: text(func(s *Settings) *string { return &s.DockerHost })},
+		{Env: "SPACELIFT_RUN_LOG_LIMIT", Flag: "run-log-limit", Default: "2GiB", Help: "How much log the container of a run may write; the rest is dropped behind a line that says so. From 1MiB to 64GiB.", read: readLogLimit},
+		{Env: "SPACELIFT_RUN_LOG_BACKLOG", Flag: "run-log-backlog", Default: "1GiB", Help: "How much of a run's log may wait on this host's disk while the mothership does not take it; then the tool waits for room. From 1MiB to 64GiB.", read: readLogBacklog},
 		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Not in this version, which refuses to start with it: a policy is never left out silently.", read: refusePolicy},
 		{Env: "SPACELIFT_DEBUG", Flag: "debug", Default: "false", Switch: true, Help: "Print the exact commands of a run to its log.", read: boolean(func(s *Settings) *bool { return &s.Debug })},
 		{Env: "SPACELIFT_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "What the launcher's own log tells: debug, info, warn or error.", read: readLogLevel},

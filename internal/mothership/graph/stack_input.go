@@ -57,7 +57,6 @@ func refuse(in gen.StackInput) error {
 		{"additionalProjectGlobs", len(in.AdditionalProjectGlobs) > 0},
 		{"administrative", yes(in.Administrative)},
 		{"autoretry", yes(in.Autoretry)},
-		{"enableWellKnownSecretMasking", yes(in.EnableWellKnownSecretMasking)},
 		{"gitSparseCheckoutPaths", len(in.GitSparseCheckoutPaths) > 0},
 		{"localPreviewEnabled", yes(in.LocalPreviewEnabled)},
 		{"vcsIntegrationId", text(in.VcsIntegrationID) != ""},

@@ -17,7 +17,6 @@ func TestAFieldThatWouldHaveNoEffectIsRefusedByItsName(t *testing.T) {
 		"StackInput.additionalProjectGlobs":                            {"additionalProjectGlobs": []string{"modules/**"}},
 		"StackInput.administrative":                                    {"administrative": true},
 		"StackInput.autoretry":                                         {"autoretry": true},
-		"StackInput.enableWellKnownSecretMasking":                      {"enableWellKnownSecretMasking": true},
 		"StackInput.gitSparseCheckoutPaths":                            {"gitSparseCheckoutPaths": []string{"a"}},
 		"StackInput.localPreviewEnabled":                               {"localPreviewEnabled": true},
 		"StackInput.vcsIntegrationId":                                  {"vcsIntegrationId": "mine"},

@@ -98,7 +98,7 @@ func vendorView(s stack.Settings) gen.StackConfigVendor {
 func configView(e stack.ConfigElement) *gen.ConfigElement {
 	view := &gen.ConfigElement{
 		Checksum: e.Checksum, CreatedAt: seconds(e.CreatedAt), Description: some(e.Description), ID: e.ID,
-		Type: gen.ConfigType(e.Type), WriteOnly: e.WriteOnly,
+		Type: gen.ConfigType(e.Type), WriteOnly: e.WriteOnly, Warning: some(e.Warning),
 	}
 	if !e.WriteOnly { // the service leaves it out already; twice is better than once
 		view.Value = e.Value

@@ -129,6 +129,8 @@ func (c *Composer) job(ctx context.Context, q db.Queryer, r *Run, t Target) (*wi
 		Files:        files,
 		Store:        wire.JobState{Mode: st.StateMode},
 		StateVersion: r.StateVersion,
+
+		MaskWellKnown: st.Settings.EnableWellKnownSecretMasking,
 	}
 	for _, p := range run.Phases(r.Type, r.SkipInit) {
 		job.Phases = append(job.Phases, string(p))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/mask"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -92,10 +93,30 @@ func (in *ConfigInput) cleanFile() error {
 	return nil
 }
 
+// unmasked is the warning about a secret that masking will pass over, or "".
+func (in *ConfigInput) unmasked() string {
+	if !in.WriteOnly {
+		return ""
+	}
+	value := in.Value
+	if in.Type == FileMount {
+		content, err := base64.StdEncoding.DecodeString(in.Value)
+		if err != nil {
+			return "" // refused already
+		}
+		value = string(content)
+	}
+	if mask.Maskable(value) {
+		return ""
+	}
+	return fmt.Sprintf("%s is too short to be hidden in logs: its value may show there. "+
+		"Only secrets of at least %d bytes are masked, not counting white space around them.", in.ID, mask.MinLength)
+}
+
 // SetConfig sets a variable or a file; an element with the same id is replaced.
 //
 // A secret shorter than mask.MinLength bytes is accepted and delivered, but not
-// masked in logs: the run's log says so.
+// masked in logs: the answer has a warning, and each run's log says it again.
 func (s *Service) SetConfig(ctx context.Context, ref string, in ConfigInput) (ConfigElement, error) {
 	if err := s.o.Auth.RequireAnywhere(ctx, access.StackUpdate); err != nil {
 		return ConfigElement{}, err
@@ -114,6 +135,7 @@ func (s *Service) SetConfig(ctx context.Context, ref string, in ConfigInput) (Co
 	if !in.WriteOnly {
 		e.Value = &in.Value
 	}
+	e.Warning = in.unmasked()
 	_, err := s.change(ctx, access.StackUpdate, ref, EventChanged, func(tx *db.Tx, st *Stack) (map[string]string, error) {
 		var others, bytes int
 		err := tx.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM stack_config WHERE stack = $1 AND id <> $2`, st.ID, in.ID).

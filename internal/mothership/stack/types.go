@@ -89,22 +89,23 @@ type Settings struct {
 	// NoRetryLost turns off that a run lost while reading is queued again.
 	NoRetryLost         bool `json:"no_retry_lost,omitempty"`
 	ProtectFromDeletion bool `json:"protect_from_deletion,omitempty"`
+	// EnableWellKnownSecretMasking hides what looks like a credential in logs.
+	EnableWellKnownSecretMasking bool `json:"enable_well_known_secret_masking,omitempty"`
 
 	// Kept for clients that read them back; they change nothing yet.
-	Namespace                    string   `json:"namespace,omitempty"`
-	Provider                     string   `json:"provider,omitempty"`
-	VCSIntegration               string   `json:"vcs_integration,omitempty"`
-	Administrative               bool     `json:"administrative,omitempty"`
-	Autoretry                    bool     `json:"autoretry,omitempty"`
-	LocalPreview                 bool     `json:"local_preview,omitempty"`
-	GithubActionDeploy           bool     `json:"github_action_deploy,omitempty"`
-	EnableWellKnownSecretMasking bool     `json:"enable_well_known_secret_masking,omitempty"`
-	EnableSensitiveOutputUpload  bool     `json:"enable_sensitive_output_upload,omitempty"`
-	AdditionalProjectGlobs       []string `json:"additional_project_globs,omitempty"`
-	GitSparseCheckoutPaths       []string `json:"git_sparse_checkout_paths,omitempty"`
-	SmartSanitization            bool     `json:"smart_sanitization,omitempty"`
-	ExternalStateAccess          bool     `json:"external_state_access,omitempty"`
-	WorkflowTool                 string   `json:"workflow_tool,omitempty"`
+	Namespace                   string   `json:"namespace,omitempty"`
+	Provider                    string   `json:"provider,omitempty"`
+	VCSIntegration              string   `json:"vcs_integration,omitempty"`
+	Administrative              bool     `json:"administrative,omitempty"`
+	Autoretry                   bool     `json:"autoretry,omitempty"`
+	LocalPreview                bool     `json:"local_preview,omitempty"`
+	GithubActionDeploy          bool     `json:"github_action_deploy,omitempty"`
+	EnableSensitiveOutputUpload bool     `json:"enable_sensitive_output_upload,omitempty"`
+	AdditionalProjectGlobs      []string `json:"additional_project_globs,omitempty"`
+	GitSparseCheckoutPaths      []string `json:"git_sparse_checkout_paths,omitempty"`
+	SmartSanitization           bool     `json:"smart_sanitization,omitempty"`
+	ExternalStateAccess         bool     `json:"external_state_access,omitempty"`
+	WorkflowTool                string   `json:"workflow_tool,omitempty"`
 }
 
 // CloneURL is where the source is cloned from.
@@ -148,6 +149,10 @@ type ConfigElement struct {
 	Checksum    string // hex sha256 of Value as it was given
 	Description string
 	CreatedAt   time.Time
+	// Warning says what somebody who has just saved the element should know, such as
+	// that it is too short to be masked. It is in SetConfig's answer alone: a value
+	// that is write-only is not opened to be judged again.
+	Warning string
 }
 
 // Event kinds of this package. The subject is the stack's id.

@@ -88,7 +88,11 @@ type ConfigElement struct {
 	Runtime     bool       `json:"runtime"`
 	Type        ConfigType `json:"type"`
 	// Null when writeOnly; base64 for mounted files.
-	Value     *string `json:"value,omitempty"`
+	Value *string `json:"value,omitempty"`
+	// What somebody who has just saved the element should know, such as that it is too
+	// short to be masked in logs. Only in the answer of the saving mutation, else null.
+	// An addition of ours.
+	Warning   *string `json:"warning,omitempty"`
 	WriteOnly bool    `json:"writeOnly"`
 }
 

@@ -80,6 +80,7 @@ type ComplexityRoot struct {
 		Runtime     func(childComplexity int) int
 		Type        func(childComplexity int) int
 		Value       func(childComplexity int) int
+		Warning     func(childComplexity int) int
 		WriteOnly   func(childComplexity int) int
 	}
 
@@ -784,6 +785,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ConfigElement.Value(childComplexity), true
+	case "ConfigElement.warning":
+		if e.ComplexityRoot.ConfigElement.Warning == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ConfigElement.Warning(childComplexity), true
 	case "ConfigElement.writeOnly":
 		if e.ComplexityRoot.ConfigElement.WriteOnly == nil {
 			break
@@ -3618,6 +3625,12 @@ type ConfigElement {
   type: ConfigType!
   "Null when writeOnly; base64 for mounted files."
   value: String
+  """
+  What somebody who has just saved the element should know, such as that it is too
+  short to be masked in logs. Only in the answer of the saving mutation, else null.
+  An addition of ours.
+  """
+  warning: String
   writeOnly: Boolean!
 }
 
@@ -4131,6 +4144,8 @@ func (ec *executionContext) childFields_ConfigElement(ctx context.Context, field
 		return ec.fieldContext_ConfigElement_type(ctx, field)
 	case "value":
 		return ec.fieldContext_ConfigElement_value(ctx, field)
+	case "warning":
+		return ec.fieldContext_ConfigElement_warning(ctx, field)
 	case "writeOnly":
 		return ec.fieldContext_ConfigElement_writeOnly(ctx, field)
 	}

@@ -430,6 +430,29 @@ func (ec *executionContext) fieldContext_ConfigElement_value(_ context.Context, 
 	return graphql.NewScalarFieldContext("ConfigElement", field, false, false, "String")
 }
 
+func (ec *executionContext) _ConfigElement_warning(ctx context.Context, field graphql.CollectedField, obj *ConfigElement) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigElement_warning(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Warning, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigElement_warning(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigElement", field, false, false, "String")
+}
+
 func (ec *executionContext) _ConfigElement_writeOnly(ctx context.Context, field graphql.CollectedField, obj *ConfigElement) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3797,6 +3820,11 @@ func (ec *executionContext) _ConfigElement(ctx context.Context, sel ast.Selectio
 			}
 		case "value":
 			out.Values[i] = ec._ConfigElement_value(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "warning":
+			out.Values[i] = ec._ConfigElement_warning(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
