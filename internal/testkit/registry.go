@@ -249,15 +249,16 @@ func removeImages(t testing.TB, host string) {
 	defer api.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	found, err := api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", host+"/*:*").Add("reference", host+"/*/*:*")})
+	found, err := api.ImageList(ctx, client.ImageListOptions{All: true})
 	if err != nil {
 		t.Errorf("clean up images: %v", err)
 		return
 	}
 	for _, image := range found.Items {
-		for _, tag := range image.RepoTags {
-			if strings.HasPrefix(tag, host+"/") {
-				_, _ = api.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true})
+		// By its names: an image without a tag has only a digest.
+		for _, name := range append(image.RepoTags, image.RepoDigests...) {
+			if strings.HasPrefix(name, host+"/") {
+				_, _ = api.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
 			}
 		}
 	}
