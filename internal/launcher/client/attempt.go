@@ -155,8 +155,11 @@ func (a *Attempt) GetState(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	s := State{Mode: header.Get(wire.HeaderMode), Digest: header.Get(wire.HeaderDigest), Body: body}
-	if s.Sequence, err = strconv.ParseInt(header.Get(wire.HeaderSequence), 10, 64); err != nil && header.Get(wire.HeaderSequence) != "" {
-		return State{}, fault.Wrap(err, fault.Invalid, "the state's sequence number cannot be read")
+	// Without this header there would seem to be no state, and a run would make
+	// everything anew.
+	if s.Sequence, err = strconv.ParseInt(header.Get(wire.HeaderSequence), 10, 64); err != nil {
+		return State{}, fault.Wrap(err, fault.Invalid, "the mothership's answer about the state has no readable header %s", wire.HeaderSequence).
+			WithHint("a proxy on the way must let it through")
 	}
 	s.Statement, err = base64.StdEncoding.DecodeString(header.Get(wire.HeaderStatement))
 	if err == nil {

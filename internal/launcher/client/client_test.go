@@ -107,6 +107,16 @@ func TestARedirectIsNotFollowedAndTheBearerGoesNowhereElse(t *testing.T) {
 	}
 }
 
+// A proxy that drops what it does not know would otherwise make a stack's state
+// look as if there were none.
+func TestAnAnswerThatLostItsHeadersIsNotAnEmptyState(t *testing.T) {
+	t.Parallel()
+	c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"version":4}`)) })
+	if got, err := c.ofAttempt().GetState(t.Context()); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), wire.HeaderSequence) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestABlobThatIsLongerThanAnnouncedIsRefused(t *testing.T) {
 	t.Parallel()
 	c, s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("12345")) })

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -22,10 +23,15 @@ const (
 	maxDepth      = 18
 	maxComplexity = 60_000
 	queryCache    = 500 // parsed documents kept
+	// maxUnknown is how many fields whoever has not logged in may ask for: enough
+	// to log in, and too few to try many secrets at once.
+	maxUnknown = 20
 )
 
 // guard is what is checked of each operation before it runs.
-type guard struct{}
+type guard struct {
+	affordable *lru.LRU[bool] // short documents that were checked
+}
 
 var _ interface {
 	graphql.HandlerExtension
@@ -33,15 +39,27 @@ var _ interface {
 	graphql.OperationContextMutator
 } = guard{}
 
+func newGuard() guard { return guard{affordable: lru.New[bool](queryCache)} }
+
 // ExtensionName names the extension to the library.
 func (guard) ExtensionName() string { return "Guard" }
 
 // Validate accepts every schema.
 func (guard) Validate(graphql.ExecutableSchema) error { return nil }
 
-// MutateOperationParameters makes documents of public clients legal.
-func (guard) MutateOperationParameters(_ context.Context, p *graphql.RawParams) *gqlerror.Error {
+// MutateOperationParameters makes documents of public clients legal, and refuses
+// what would take long to validate.
+func (g guard) MutateOperationParameters(ctx context.Context, p *graphql.RawParams) *gqlerror.Error {
 	p.Query = dropEmptyArguments(p.Query)
+	if checked, _ := g.affordable.Get(ctx, p.Query); checked {
+		return nil
+	}
+	if f := affordable(p.Query); f != nil {
+		return refused(string(f.Code), "%s", f.Error())
+	}
+	if len(p.Query) <= maxCached {
+		g.affordable.Add(ctx, p.Query, true)
+	}
 	return nil
 }
 
@@ -60,6 +78,8 @@ func (guard) MutateOperationContext(ctx context.Context, op *graphql.OperationCo
 		return refused(string(fault.Invalid)+".depth", "the operation nests deeper than %d levels", maxDepth)
 	case m.introspects && !known:
 		return refused(string(fault.Unauthenticated), "unauthorized: the schema is shown to callers who are logged in")
+	case m.fields > maxUnknown && !known:
+		return refused(string(fault.Unauthenticated), "unauthorized: log in before asking for more than %d fields", maxUnknown)
 	}
 	return nil
 }

@@ -219,10 +219,13 @@ func poolView(p pool.Pool) *gen.WorkerPool {
 		Labels: list(p.Labels), Name: p.Name, PendingRuns: p.PendingRuns, Space: p.Space,
 		UpdatedAt: seconds(p.UpdatedAt), WorkersCount: p.Workers,
 	}
+	// No limit is said as it was asked for: a client that imports a pool would
+	// otherwise see a difference.
+	limit := -1
 	if p.DriftLimit != nil {
-		n := int(*p.DriftLimit)
-		view.DriftDetectionRunLimit = &n
+		limit = int(*p.DriftLimit)
 	}
+	view.DriftDetectionRunLimit = &limit
 	return view
 }
 

@@ -39,10 +39,11 @@ func New(o Options) (*Server, error) {
 	weigh(&config.Complexity)
 	h := handler.New(gen.NewExecutableSchema(config))
 	h.AddTransport(post{})
-	h.SetQueryCache(lru.New[*ast.QueryDocument](queryCache))
+	h.SetQueryCache(documents{lru.New[*ast.QueryDocument](queryCache)})
 	h.SetParserTokenLimit(maxTokens)
+	h.SetDisableSuggestion(true) // they name what only callers who are logged in are shown
 	h.SetErrorPresenter(s.present)
-	h.Use(guard{})
+	h.Use(newGuard())
 	h.Use(extension.FixedComplexityLimit(maxComplexity))
 	s.handler = h
 	return s, nil
@@ -52,6 +53,17 @@ func New(o Options) (*Server, error) {
 // good makes a caller who is not logged in: every service then answers
 // "unauthorized" in the form that clients understand.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// A page of another site can have a browser send neither this method with this
+	// type nor, as there are no cookies, anybody's rights. No header invites it.
+	switch {
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		write(w, http.StatusMethodNotAllowed, &graphql.Response{Errors: gqlerror.List{invalid("the API takes POST alone")}})
+		return
+	case !(post{}).Supports(r):
+		write(w, http.StatusUnsupportedMediaType, &graphql.Response{Errors: gqlerror.List{invalid("the API takes application/json alone")}})
+		return
+	}
 	ctx := r.Context()
 	if token, ok := bearer(r); ok {
 		p, err := s.o.Sessions.Verify(ctx, token)
@@ -99,7 +111,7 @@ func (post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecuto
 	params.ReadTime.End = graphql.Now()
 	operation, list := exec.CreateOperationContext(ctx, params)
 	if list != nil {
-		write(w, http.StatusOK, exec.DispatchError(graphql.WithOperationContext(ctx, operation), list))
+		write(w, http.StatusOK, exec.DispatchError(graphql.WithOperationContext(ctx, operation), explain(list)))
 		return
 	}
 	responses, ctx := exec.DispatchOperation(ctx, operation)
@@ -118,9 +130,10 @@ func decode(body io.Reader, params *graphql.RawParams) (int, *gqlerror.Error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.UseNumber() // 64-bit numbers stay whole
-	if err := decoder.Decode(params); err != nil {
+	err = decoder.Decode(params)
+	if _, end := decoder.Token(); err != nil || !errors.Is(end, io.EOF) || params.Query == "" {
 		// The body is not repeated: it may hold secrets.
-		return http.StatusBadRequest, invalid("the request is not a JSON object with a query")
+		return http.StatusBadRequest, invalid("the request is not one JSON object with a query")
 	}
 	return http.StatusOK, nil
 }

@@ -28,7 +28,7 @@ func (o Options) stackView(ctx context.Context, st stack.Stack) *gen.Stack {
 		EnableWellKnownSecretMasking: s.EnableWellKnownSecretMasking, GitSparseCheckoutPaths: list(s.GitSparseCheckoutPaths),
 		GithubActionDeploy: s.GithubActionDeploy, ID: st.Slug, Integrations: noIntegrations(), IsDisabled: st.Disabled,
 		Labels: list(s.Labels), LocalPreviewEnabled: s.LocalPreview, LockedBy: some(st.LockedBy), LockNote: some(st.LockNote),
-		ManagesStateFile: st.StateMode != wire.StateExternal, Name: st.Name, Namespace: some(s.Namespace),
+		ModuleVersionsUsed: []*gen.ModuleVersion{}, ManagesStateFile: st.StateMode != wire.StateExternal, Name: st.Name, Namespace: some(s.Namespace),
 		ProjectRoot: some(s.ProjectRoot), ProtectFromDeletion: s.ProtectFromDeletion, Provider: provider(s),
 		Repository: s.Repository, RepositoryURL: some(s.RepositoryURL), RunnerImage: some(s.RunnerImage), Space: st.Space,
 		State: gen.StackState(st.State), StateSetAt: optionalSeconds(st.StateSetAt), TerraformVersion: terraformVersion(s),

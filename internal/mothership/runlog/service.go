@@ -22,6 +22,10 @@ const (
 	maxWant  = 64
 )
 
+// LateFor is how long after an attempt's end what is missing of its logs may
+// still come, where Options say nothing else.
+const LateFor = time.Minute
+
 type authorizer interface {
 	Require(ctx context.Context, action access.Action, space string) error
 	RequireAnywhere(ctx context.Context, action access.Action) error
@@ -41,7 +45,7 @@ type Options struct {
 	URLFor     time.Duration // life of a URL; default 1 h
 	WatchedFor time.Duration // after the last read; default 10 s
 	// LateFor is how long after an attempt's end what is missing may still come;
-	// after that, a log is as complete as it will be. Default 1 min.
+	// after that, a log is as complete as it will be. Default [LateFor].
 	LateFor time.Duration
 }
 
@@ -58,7 +62,7 @@ func New(o Options) (*Service, error) {
 	if o.DB == nil || o.Blob == nil || o.Access == nil || o.Hint == nil || o.Now == nil || o.Mono == nil {
 		return nil, errors.New("runlog: an option is missing")
 	}
-	for d, value := range map[*time.Duration]time.Duration{&o.URLFor: time.Hour, &o.WatchedFor: 10 * time.Second, &o.LateFor: time.Minute} {
+	for d, value := range map[*time.Duration]time.Duration{&o.URLFor: time.Hour, &o.WatchedFor: 10 * time.Second, &o.LateFor: LateFor} {
 		if *d <= 0 {
 			*d = value
 		}

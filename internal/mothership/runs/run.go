@@ -43,7 +43,7 @@ type Transition struct {
 	At           time.Time
 	Who          string // an API key's name; a person, as Actor has it; a worker id; "spaceport"
 	Note         string
-	HasLogs      bool
+	HasLogs      bool // there are lines, or they may still come
 }
 
 // Reason says why a run waits.

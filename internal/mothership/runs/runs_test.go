@@ -4,10 +4,12 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/lease/leasetest"
+	"github.com/spaceport-iac/spaceport/internal/mothership/runlog"
 	"github.com/spaceport-iac/spaceport/internal/mothership/runs"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
@@ -111,6 +113,39 @@ func TestARetryIsANewRunOfTheSameCommit(t *testing.T) {
 		t.Errorf("the retry is %+v, %v", next, err)
 	}
 	w.WantState(r.ID, run.Canceled)
+}
+
+// Public clients look at an entry of the history once, and fetch its log if that
+// says that there is one.
+func TestAStateSaysThatItHasALogBeforeItsFirstLineIsThere(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	c := w.Worker("01A")
+	r := w.Trigger(w.Stack("web", nil), run.Tracked)
+	ref := w.Ref(r)
+	w.Start(c, ref, run.Read, run.PhaseInit, "c")
+	w.Report(c, ref, run.PhasePlan, "c")
+	says := func(when, want string) {
+		t.Helper()
+		history, err := w.Runs.History(w.Ctx(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var with []string
+		for _, h := range history {
+			if h.HasLogs {
+				with = append(with, string(h.State))
+			}
+		}
+		if got := strings.Join(with, " "); got != want {
+			t.Errorf("%s, %q have logs, want %q", when, got, want)
+		}
+	}
+	says("while it plans", "PLANNING INITIALIZING PREPARING")
+	w.Exec(`UPDATE attempt SET live = FALSE, ended_at = $1 WHERE run = $2`, w.Clock.Now().UnixMicro(), r.ID)
+	says("right after the attempt", "PLANNING INITIALIZING PREPARING")
+	w.Clock.Advance(runlog.LateFor + time.Second)
+	says("once nothing can come any more", "")
 }
 
 func TestHistoryEventsAndAuditTellTheSameStory(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
+	"github.com/spaceport-iac/spaceport/internal/mothership/runlog"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -200,7 +201,7 @@ func (s *Service) History(ctx context.Context, id string) ([]Transition, error) 
 	if _, _, err := s.read(ctx, access.RunRead, id); err != nil {
 		return nil, err
 	}
-	return history(ctx, s.o.DB.Read(), id)
+	return history(ctx, s.o.DB.Read(), id, s.o.Now().Add(-runlog.LateFor))
 }
 
 // Changes returns what the run's plan would change; nil before there is a plan.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -108,19 +109,27 @@ func list(ctx context.Context, q db.Queryer, stack string, in ListInput) ([]*Run
 	return db.Collect(rows, err, func(rows *sql.Rows) (*Run, error) { return Scan(rows) })
 }
 
-// history names an API key by the name that it was given, also once it is deleted.
-func history(ctx context.Context, q db.Queryer, id string) ([]Transition, error) {
-	rows, err := q.QueryContext(ctx, `SELECT h.state, h.state_version, h.at, COALESCE(k.name, h.actor), h.note, COALESCE(l.bytes, 0) > 0
+// history returns a run's states, newest first. It names an API key by the name
+// that it was given, also once it is deleted. late is the time before which an
+// attempt must have ended for nothing more of its logs to come.
+func history(ctx context.Context, q db.Queryer, id string, late time.Time) ([]Transition, error) {
+	rows, err := q.QueryContext(ctx, `SELECT h.state, h.state_version, h.at, COALESCE(k.name, h.actor), h.note, COALESCE(l.bytes, 0) > 0,
+		l.total IS NULL AND EXISTS (SELECT 1 FROM attempt a
+			WHERE a.run = h.run AND a.from_version <= h.state_version AND (a.ended_at IS NULL OR a.ended_at >= $2))
 		FROM run_history h LEFT JOIN run_log l ON l.run = h.run AND l.state_version = h.state_version
 		LEFT JOIN api_key k ON k.id = substr(h.actor, 6) AND substr(h.actor, 1, 5) = 'api::'
-		WHERE h.run = $1 ORDER BY h.state_version DESC`, id)
+		WHERE h.run = $1 ORDER BY h.state_version DESC`, id, db.Micros(late))
 	return db.Collect(rows, err, func(rows *sql.Rows) (Transition, error) {
 		var (
-			t  Transition
-			at int64
+			t    Transition
+			at   int64
+			open bool
 		)
-		err := rows.Scan(&t.State, &t.StateVersion, &at, &t.Who, &t.Note, &t.HasLogs)
+		err := rows.Scan(&t.State, &t.StateVersion, &at, &t.Who, &t.Note, &t.HasLogs, &open)
 		t.At = db.Time(at)
+		// Clients look at an entry once. One that has no line yet would stay
+		// without its log for them: they are told to ask, and wait for its end.
+		t.HasLogs = t.HasLogs || open && t.State.OnWorker()
 		return t, err
 	})
 }

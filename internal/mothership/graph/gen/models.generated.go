@@ -147,6 +147,18 @@ type LogMessage struct {
 	Message string `json:"message"`
 }
 
+type Module struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Owner string `json:"owner"`
+}
+
+type ModuleVersion struct {
+	ID     string  `json:"id"`
+	Module *Module `json:"module"`
+	Number string  `json:"number"`
+}
+
 type Mutation struct {
 }
 
@@ -417,23 +429,25 @@ type Stack struct {
 	LocalPreviewEnabled bool               `json:"localPreviewEnabled"`
 	LockedBy            *string            `json:"lockedBy,omitempty"`
 	ManagesStateFile    bool               `json:"managesStateFile"`
-	Name                string             `json:"name"`
-	Namespace           *string            `json:"namespace,omitempty"`
-	ProjectRoot         *string            `json:"projectRoot,omitempty"`
-	ProtectFromDeletion bool               `json:"protectFromDeletion"`
-	Provider            VCSProvider        `json:"provider"`
-	Repository          string             `json:"repository"`
-	RepositoryURL       *string            `json:"repositoryURL,omitempty"`
-	RunnerImage         *string            `json:"runnerImage,omitempty"`
-	Space               string             `json:"space"`
-	Starred             bool               `json:"starred"`
-	State               StackState         `json:"state"`
-	StateSetAt          *int               `json:"stateSetAt,omitempty"`
-	TerraformVersion    *string            `json:"terraformVersion,omitempty"`
-	TrackedCommit       *Commit            `json:"trackedCommit,omitempty"`
-	TrackedCommitSetBy  *string            `json:"trackedCommitSetBy,omitempty"`
-	VcsIntegration      *VcsIntegration    `json:"vcsIntegration,omitempty"`
-	VendorConfig        StackConfigVendor  `json:"vendorConfig"`
+	// Empty: there is no module registry yet.
+	ModuleVersionsUsed  []*ModuleVersion  `json:"moduleVersionsUsed"`
+	Name                string            `json:"name"`
+	Namespace           *string           `json:"namespace,omitempty"`
+	ProjectRoot         *string           `json:"projectRoot,omitempty"`
+	ProtectFromDeletion bool              `json:"protectFromDeletion"`
+	Provider            VCSProvider       `json:"provider"`
+	Repository          string            `json:"repository"`
+	RepositoryURL       *string           `json:"repositoryURL,omitempty"`
+	RunnerImage         *string           `json:"runnerImage,omitempty"`
+	Space               string            `json:"space"`
+	Starred             bool              `json:"starred"`
+	State               StackState        `json:"state"`
+	StateSetAt          *int              `json:"stateSetAt,omitempty"`
+	TerraformVersion    *string           `json:"terraformVersion,omitempty"`
+	TrackedCommit       *Commit           `json:"trackedCommit,omitempty"`
+	TrackedCommitSetBy  *string           `json:"trackedCommitSetBy,omitempty"`
+	VcsIntegration      *VcsIntegration   `json:"vcsIntegration,omitempty"`
+	VendorConfig        StackConfigVendor `json:"vendorConfig"`
 	// A ULID, never reused: what seals and statements name.
 	Ulid      string    `json:"ulid"`
 	StateMode StateMode `json:"stateMode"`

@@ -113,6 +113,18 @@ type ComplexityRoot struct {
 		Message func(childComplexity int) int
 	}
 
+	Module struct {
+		ID    func(childComplexity int) int
+		Name  func(childComplexity int) int
+		Owner func(childComplexity int) int
+	}
+
+	ModuleVersion struct {
+		ID     func(childComplexity int) int
+		Module func(childComplexity int) int
+		Number func(childComplexity int) int
+	}
+
 	Mutation struct {
 		APIKeyCreate      func(childComplexity int, input APIKeyInput) int
 		APIKeyDelete      func(childComplexity int, id string) int
@@ -359,6 +371,7 @@ type ComplexityRoot struct {
 		LockNote                     func(childComplexity int) int
 		LockedBy                     func(childComplexity int) int
 		ManagesStateFile             func(childComplexity int) int
+		ModuleVersionsUsed           func(childComplexity int) int
 		Name                         func(childComplexity int) int
 		Namespace                    func(childComplexity int) int
 		Outputs                      func(childComplexity int) int
@@ -886,6 +899,44 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.LogMessage.Message(childComplexity), true
+
+	case "Module.id":
+		if e.ComplexityRoot.Module.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Module.ID(childComplexity), true
+	case "Module.name":
+		if e.ComplexityRoot.Module.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Module.Name(childComplexity), true
+	case "Module.owner":
+		if e.ComplexityRoot.Module.Owner == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Module.Owner(childComplexity), true
+
+	case "ModuleVersion.id":
+		if e.ComplexityRoot.ModuleVersion.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModuleVersion.ID(childComplexity), true
+	case "ModuleVersion.module":
+		if e.ComplexityRoot.ModuleVersion.Module == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModuleVersion.Module(childComplexity), true
+	case "ModuleVersion.number":
+		if e.ComplexityRoot.ModuleVersion.Number == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModuleVersion.Number(childComplexity), true
 
 	case "Mutation.apiKeyCreate":
 		if e.ComplexityRoot.Mutation.APIKeyCreate == nil {
@@ -2140,6 +2191,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Stack.ManagesStateFile(childComplexity), true
+	case "Stack.moduleVersionsUsed":
+		if e.ComplexityRoot.Stack.ModuleVersionsUsed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Stack.ModuleVersionsUsed(childComplexity), true
 	case "Stack.name":
 		if e.ComplexityRoot.Stack.Name == nil {
 			break
@@ -3772,6 +3829,8 @@ type Stack {
   localPreviewEnabled: Boolean!
   lockedBy: String
   managesStateFile: Boolean!
+  "Empty: there is no module registry yet."
+  moduleVersionsUsed: [ModuleVersion!]!
   name: String!
   namespace: String
   outputs: [StackOutput!]!
@@ -3845,6 +3904,18 @@ type StackDependency {
   dependsOnStack: Stack!
   id: ID!
   stack: Stack!
+}
+
+type ModuleVersion {
+  id: ID!
+  module: Module!
+  number: String!
+}
+
+type Module {
+  id: ID!
+  name: String!
+  owner: String!
 }
 
 type StackOutput {
@@ -4208,6 +4279,30 @@ func (ec *executionContext) childFields_LogMessage(ctx context.Context, field gr
 		return ec.fieldContext_LogMessage_message(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type LogMessage", field.Name)
+}
+
+func (ec *executionContext) childFields_Module(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Module_id(ctx, field)
+	case "name":
+		return ec.fieldContext_Module_name(ctx, field)
+	case "owner":
+		return ec.fieldContext_Module_owner(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Module", field.Name)
+}
+
+func (ec *executionContext) childFields_ModuleVersion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_ModuleVersion_id(ctx, field)
+	case "module":
+		return ec.fieldContext_ModuleVersion_module(ctx, field)
+	case "number":
+		return ec.fieldContext_ModuleVersion_number(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ModuleVersion", field.Name)
 }
 
 func (ec *executionContext) childFields_PageInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4602,6 +4697,8 @@ func (ec *executionContext) childFields_Stack(ctx context.Context, field graphql
 		return ec.fieldContext_Stack_lockedBy(ctx, field)
 	case "managesStateFile":
 		return ec.fieldContext_Stack_managesStateFile(ctx, field)
+	case "moduleVersionsUsed":
+		return ec.fieldContext_Stack_moduleVersionsUsed(ctx, field)
 	case "name":
 		return ec.fieldContext_Stack_name(ctx, field)
 	case "namespace":

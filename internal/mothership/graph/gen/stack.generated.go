@@ -765,6 +765,153 @@ func (ec *executionContext) fieldContext_Integrations_webhooks(_ context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Module_id(ctx context.Context, field graphql.CollectedField, obj *Module) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Module_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Module_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Module", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Module_name(ctx context.Context, field graphql.CollectedField, obj *Module) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Module_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Module_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Module", field, false, false, "String")
+}
+
+func (ec *executionContext) _Module_owner(ctx context.Context, field graphql.CollectedField, obj *Module) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Module_owner(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Owner, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Module_owner(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Module", field, false, false, "String")
+}
+
+func (ec *executionContext) _ModuleVersion_id(ctx context.Context, field graphql.CollectedField, obj *ModuleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModuleVersion_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModuleVersion_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ModuleVersion", field, false, false, "ID")
+}
+
+func (ec *executionContext) _ModuleVersion_module(ctx context.Context, field graphql.CollectedField, obj *ModuleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModuleVersion_module(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Module, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Module) graphql.Marshaler {
+			return ec.marshalNModule2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModule(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModuleVersion_module(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ModuleVersion",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Module(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ModuleVersion_number(ctx context.Context, field graphql.CollectedField, obj *ModuleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModuleVersion_number(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Number, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModuleVersion_number(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ModuleVersion", field, false, false, "String")
+}
+
 func (ec *executionContext) _RuntimeConfigElement_context(ctx context.Context, field graphql.CollectedField, obj *RuntimeConfigElement) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1904,6 +2051,38 @@ func (ec *executionContext) _Stack_managesStateFile(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_Stack_managesStateFile(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Stack", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Stack_moduleVersionsUsed(ctx context.Context, field graphql.CollectedField, obj *Stack) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Stack_moduleVersionsUsed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ModuleVersionsUsed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*ModuleVersion) graphql.Marshaler {
+			return ec.marshalNModuleVersion2ᚕᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModuleVersionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Stack_moduleVersionsUsed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Stack",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ModuleVersion(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Stack_name(ctx context.Context, field graphql.CollectedField, obj *Stack) (ret graphql.Marshaler) {
@@ -3989,6 +4168,92 @@ func (ec *executionContext) _Integrations(ctx context.Context, sel ast.Selection
 	return out
 }
 
+var moduleImplementors = []string{"Module"}
+
+func (ec *executionContext) _Module(ctx context.Context, sel ast.SelectionSet, obj *Module) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, moduleImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Module")
+		case "id":
+			out.Values[i] = ec._Module_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "name":
+			out.Values[i] = ec._Module_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "owner":
+			out.Values[i] = ec._Module_owner(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var moduleVersionImplementors = []string{"ModuleVersion"}
+
+func (ec *executionContext) _ModuleVersion(ctx context.Context, sel ast.SelectionSet, obj *ModuleVersion) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, moduleVersionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ModuleVersion")
+		case "id":
+			out.Values[i] = ec._ModuleVersion_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "module":
+			out.Values[i] = ec._ModuleVersion_module(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "number":
+			out.Values[i] = ec._ModuleVersion_number(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var runtimeConfigElementImplementors = []string{"RuntimeConfigElement"}
 
 func (ec *executionContext) _RuntimeConfigElement(ctx context.Context, sel ast.SelectionSet, obj *RuntimeConfigElement) graphql.Marshaler {
@@ -4304,6 +4569,11 @@ func (ec *executionContext) _Stack(ctx context.Context, sel ast.SelectionSet, ob
 			}
 		case "managesStateFile":
 			out.Values[i] = ec._Stack_managesStateFile(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "moduleVersionsUsed":
+			out.Values[i] = ec._Stack_moduleVersionsUsed(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -4845,6 +5115,38 @@ func (ec *executionContext) marshalNIntegrations2ᚖgithubᚗcomᚋspaceportᚑi
 		return graphql.Null
 	}
 	return ec._Integrations(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNModule2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModule(ctx context.Context, sel ast.SelectionSet, v *Module) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Module!")
+		return graphql.Null
+	}
+	return ec._Module(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNModuleVersion2ᚕᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModuleVersionᚄ(ctx context.Context, sel ast.SelectionSet, v []*ModuleVersion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNModuleVersion2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModuleVersion(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNModuleVersion2ᚖgithubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐModuleVersion(ctx context.Context, sel ast.SelectionSet, v *ModuleVersion) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ModuleVersion!")
+		return graphql.Null
+	}
+	return ec._ModuleVersion(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNPolicyType2githubᚗcomᚋspaceportᚑiacᚋspaceportᚋinternalᚋmothershipᚋgraphᚋgenᚐPolicyType(ctx context.Context, v any) (PolicyType, error) {
