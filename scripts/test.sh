@@ -44,7 +44,7 @@ suite_format() {
   [ -z "$files" ] || { printf 'gofmt would change:\n%s\n' "$files"; return 1; }
 }
 suite_vet() { go vet ./... && go vet -tags 'docker terraform e2e long' ./...; }
-suite_lint() { scripts/tools.sh golangci-lint gofumpt && .tools/bin/golangci-lint run ./... && test -z "$(git ls-files '*.go' | grep -v generated | xargs .tools/bin/gofumpt -l | tee /dev/stderr)"; }
+suite_lint() { go mod tidy -diff && (cd tools && go mod tidy -diff) && scripts/tools.sh golangci-lint gofumpt && .tools/bin/golangci-lint run ./... && test -z "$(git ls-files '*.go' | grep -v generated | xargs .tools/bin/gofumpt -l | tee /dev/stderr)"; }
 suite_fresh() { scripts/generate.sh --check; }
 suite_unit() { need_witnesses && go test ./...; }
 suite_race() { go test -race ./internal/...; }

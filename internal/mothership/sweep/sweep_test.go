@@ -195,6 +195,10 @@ func TestAWallClockThatIsSetRemovesNothingAtOnce(t *testing.T) {
 	w.sweeper = w.start()
 	w.after(0)
 	w.want("at the first sweep of a new process", true, key)
+	w.touch(key)
+	w.Clock.Jump(30 * day)
+	w.after(0)
+	w.want("uploaded again just before a jump", true, key)
 }
 
 func TestSweepsGoOnByThemselvesUntilTheContextEnds(t *testing.T) {
