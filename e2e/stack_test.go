@@ -225,8 +225,14 @@ func (w *world) logs(stack, id string) string {
 
 func (w *world) stateLog(stack, id, state string, version int) string {
 	w.t.Helper()
+	text, _ := w.follow(stack, id, state, version, nil)
+	return text
+}
+
+// follow reads a log on from a token, and gives the token for the next call.
+func (w *world) follow(stack, id, state string, version int, token *string) (string, *string) {
+	w.t.Helper()
 	var all strings.Builder
-	var token *string
 	for {
 		var got struct {
 			Stack struct {
@@ -246,10 +252,12 @@ func (w *world) stateLog(stack, id, state string, version int) string {
 		for _, m := range logs.Messages {
 			all.WriteString(m.Message)
 		}
-		if !logs.HasMore {
-			return all.String()
+		if logs.NextToken != nil {
+			token = logs.NextToken
 		}
-		token = logs.NextToken
+		if !logs.HasMore {
+			return all.String(), token
+		}
 	}
 }
 

@@ -75,23 +75,25 @@ func (s *Shipper) step(ctx context.Context) error {
 		return s.ask(ctx, st)
 	}
 	if err := s.o.Put(ctx, url, data); err != nil {
+		s.mu.Lock()
+		st.lent = true
 		if !fault.Is(err, fault.Unavailable) {
 			// The address is used up or no good: another one for the same chunk.
-			s.mu.Lock()
 			delete(s.urls, [2]int{st.version, st.chunk})
-			s.mu.Unlock()
 		}
+		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
 	ended := st.ended
 	if len(st.buf) >= len(data) { // else it was given up meanwhile
 		st.commits = append(st.commits, st.commit(data))
-		st.buf = st.buf[len(data):]
+		stored := int64(len(data))
+		st.drop(len(data))
 		if len(st.buf) == 0 {
-			st.buf, st.flush = nil, false
+			st.flush = false
 		}
-		st.stored += int64(len(data))
+		st.stored += stored
 		st.chunk++
 		ended = ended && len(st.buf) == 0
 	}

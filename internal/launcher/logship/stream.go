@@ -16,6 +16,7 @@ type stream struct {
 	lastCut time.Time
 
 	buf     []byte    // accepted, not yet stored
+	lent    bool      // a request that failed may still be reading buf
 	stored  int64     // bytes stored, or committed before a restart
 	skip    int64     // bytes still to be passed over after a restart
 	total   int64     // bytes accepted
@@ -42,6 +43,20 @@ func (s *stream) add(now time.Time, p []byte) {
 		s.arrived = now
 	}
 	s.buf = append(s.buf, p...)
+}
+
+// drop lets go of the first n bytes, which are stored. The array stays, so that a
+// log of any length takes no more memory than it needs at once.
+func (s *stream) drop(n int) {
+	switch rest := s.buf[n:]; {
+	case len(rest) == 0 && s.ended:
+		s.buf = nil
+	case s.lent:
+		s.buf = append([]byte(nil), rest...)
+	default:
+		s.buf = s.buf[:copy(s.buf, rest)]
+	}
+	s.lent = false
 }
 
 // due tells in how much time the next chunk is to be cut; false if there is
