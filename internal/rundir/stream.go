@@ -20,6 +20,7 @@ type stream struct {
 	off  int64    // of the next frame
 	max  int64    // size in bytes over which the file is refused
 	buf  []byte   // bytes from off on
+	room []byte   // the array that buf lies in
 	err  error    // final
 }
 
@@ -87,14 +88,19 @@ func (s *stream) fill() (bool, error) {
 		return false, nil
 	}
 	want := int(min(size-have, readAhead))
-	// The payload returned last lies in the old array and is the caller's no more.
-	grown := make([]byte, len(s.buf)+want)
+	// The payload returned last lies in the same array and is the caller's no more.
+	held := len(s.buf)
+	if len(s.room) < held+want {
+		s.room = make([]byte, held+want)
+	}
+	grown := s.room[:held+want]
 	copy(grown, s.buf)
-	n, err := s.file.ReadAt(grown[len(s.buf):], have)
+	s.buf = grown[:held]
+	n, err := s.file.ReadAt(grown[held:], have)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	s.buf = grown[:len(s.buf)+n]
+	s.buf = grown[:held+n]
 	return n > 0, nil
 }
 

@@ -275,3 +275,24 @@ func TestAStaleAttemptShipsNoMoreAndBlocksNobody(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestALongLogTakesNoMoreThanItsBuffer(t *testing.T) {
+	t.Parallel()
+	st, most := &stream{}, 0
+	for range 1000 {
+		st.add(time.Time{}, make([]byte, 1000))
+		st.add(time.Time{}, make([]byte, 500))
+		st.drop(len(st.buf) - 200)
+		most = max(most, cap(st.buf))
+	}
+	if first := &st.buf[:1][0]; most > 4096 {
+		t.Errorf("the buffer has grown to %d bytes", most)
+	} else if st.add(time.Time{}, make([]byte, 100)); &st.buf[0] != first {
+		t.Error("the array was given up though it has room")
+	}
+	lent := []byte("abcdef")
+	st = &stream{buf: lent, lent: true}
+	if st.drop(4); string(st.buf) != "ef" || string(lent) != "abcdef" || st.lent {
+		t.Errorf("got %q; what a request may still be reading is %q", st.buf, lent)
+	}
+}
