@@ -4,18 +4,11 @@ import (
 	"net"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/wire"
 )
-
-// scpLike is git's short form of an ssh address, such as git@host:owner/name.
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*)@([A-Za-z0-9][A-Za-z0-9.-]*):([^:\s][^\s]*)$`)
-
-// privateScheme begins an address behind a name that only the launcher's own
-// settings translate.
-const privateScheme = "private"
 
 // address is where a repository is, judged.
 type address struct {
@@ -27,8 +20,6 @@ type address struct {
 	// private://NAME where the launcher's settings say which host that is.
 	home string
 }
-
-var ownPorts = map[string]string{"https": "443", "http": "80", "ssh": "22"}
 
 // shown is the address without what may be secret in it, for people.
 func (a address) shown() string {
@@ -45,16 +36,17 @@ func (f *Fetcher) address(given string) (address, error) {
 	if strings.HasPrefix(given, "-") || strings.ContainsAny(given, "\x00\n\r") || given == "" {
 		return a, fault.New(fault.Invalid, "the repository's address cannot be used").Named("source_address")
 	}
-	if part := scpLike.FindStringSubmatch(given); part != nil {
-		a.url, a.scheme, a.host = given, "ssh", strings.ToLower(part[2])
-		a.home = a.host
-		return a, nil
+	a.url = given
+	a.scheme, a.home = wire.RepositoryHost(given)
+	a.host = a.home
+	if a.scheme == "ssh" && !strings.Contains(given, "://") {
+		return a, nil // git's short form
 	}
 	u, err := url.Parse(given)
 	if err != nil {
 		return a, fault.New(fault.Invalid, "the repository's address cannot be read").Named("source_address")
 	}
-	if u.Scheme == privateScheme {
+	if a.scheme == wire.PrivateScheme {
 		return f.private(a, u)
 	}
 	if _, has := u.User.Password(); has {
@@ -62,9 +54,7 @@ func (f *Fetcher) address(given string) (address, error) {
 		return a, fault.New(fault.Invalid, "the repository's address %s holds a password", clean(u)).Named("source_address").
 			WithHint("keep it in a source credential of the stack")
 	}
-	a.url, a.scheme, a.host = given, u.Scheme, hostOf(u)
-	a.home = a.host
-	switch u.Scheme {
+	switch a.scheme {
 	case "https", "ssh":
 		// ssh would take a host or a user that begins with a dash for an option.
 		if u.Hostname() != "" && !strings.HasPrefix(u.Hostname(), "-") && !strings.HasPrefix(u.User.Username(), "-") {
@@ -93,7 +83,7 @@ func (f *Fetcher) address(given string) (address, error) {
 func (f *Fetcher) private(a address, u *url.URL) (address, error) {
 	base, ok := f.o.PrivateVCS[u.Host]
 	if !ok {
-		return a, fault.New(fault.NotFound, "this launcher has no address for %s://%s", privateScheme, u.Host).Named("source_private").
+		return a, fault.New(fault.NotFound, "this launcher has no address for %s", a.home).Named("source_private").
 			WithHint("its operator sets SPACELIFT_PRIVATEVCS_MAPPING_NAME_<n>=%s and SPACELIFT_PRIVATEVCS_MAPPING_BASE_ENDPOINT_<n>", u.Host)
 	}
 	at, err := url.Parse(base)
@@ -102,22 +92,13 @@ func (f *Fetcher) private(a address, u *url.URL) (address, error) {
 		return a, fault.New(fault.Invalid, "the repository's address %s cannot be used", clean(u)).Named("source_address")
 	}
 	a.url = strings.TrimSuffix(base, "/") + u.EscapedPath()
-	a.scheme, a.host, a.home = at.Scheme, hostOf(at), privateScheme+"://"+u.Host
+	a.scheme, a.host = wire.RepositoryHost(a.url)
 	return a, nil
 }
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-// hostOf is the host with its port, unless that is the one the scheme has anyway.
-func hostOf(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	if port := u.Port(); port != "" && port == ownPorts[u.Scheme] {
-		host = strings.TrimSuffix(host, ":"+port)
-	}
-	return host
 }
 
 // clean renders an address without whatever may be secret in it.
@@ -146,7 +127,7 @@ func (f *Fetcher) submodule(a address, raw string) (address, error) {
 	if sub.scheme != "https" && sub.scheme != "ssh" && (sub.scheme != a.scheme || sub.home != a.home) {
 		return sub, fault.New(fault.Forbidden, "a repository at %s cannot have a submodule at %s", a.shown(), sub.shown()).Named("source_address")
 	}
-	if sub.home != a.home && strings.HasPrefix(sub.home, privateScheme+"://") {
+	if sub.home != a.home && strings.HasPrefix(sub.home, wire.PrivateScheme+"://") {
 		return sub, fault.New(fault.Forbidden, "a repository at %s cannot have a submodule at %s", a.shown(), sub.shown()).Named("source_address")
 	}
 	return sub, nil

@@ -215,7 +215,7 @@ func (c *cache) follow(ctx context.Context) error {
 	if err != nil {
 		return elsewhere
 	}
-	if to.Scheme != from.Scheme || hostOf(to) != c.at.host {
+	if scheme, host := wire.RepositoryHost(to.String()); scheme != c.at.scheme || host != c.at.host {
 		return fault.New(fault.Forbidden, "%s redirects the repository to %s://%s, which was not followed", c.at.host, printable(to.Scheme), printable(to.Host)).
 			Named("source_redirect").WithHint("use the address that it has now")
 	}
