@@ -34,6 +34,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/mothership/statefile"
 	"github.com/spaceport-iac/spaceport/internal/mothership/sweep"
+	"github.com/spaceport-iac/spaceport/internal/mothership/vcs"
 	"github.com/spaceport-iac/spaceport/internal/mothership/web"
 	"github.com/spaceport-iac/spaceport/internal/mothership/workerapi"
 	"github.com/spaceport-iac/spaceport/internal/version"
@@ -138,6 +139,10 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	if err != nil {
 		return nil, err
 	}
+	integrations, err := vcs.New(vcs.Options{DB: inst.DB, Auth: auth, Audit: auditor, Vault: inst.Vault, Now: now, NewID: newID})
+	if err != nil {
+		return nil, err
+	}
 	certified, err := keys.BrokerTLS(hosts(m.Addresses.Broker, m.Addresses.MQTT))
 	if err != nil {
 		return nil, err
@@ -172,7 +177,8 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 	}
 	composer, err := runs.NewComposer(runs.ComposerOptions{
 		Stacks: stacks, Signer: keys, Blob: objects, Origin: inst.Origin, Account: s.Account,
-		State: states.ForJob,
+		State:      states.ForJob,
+		Credential: integrations.Credential,
 		LogURLs: func(r *runs.Run, attempt int64, version int) ([]wire.LogURL, error) {
 			return logs.ForJob(r.ID, attempt, version)
 		},
@@ -201,7 +207,7 @@ func New(ctx context.Context, o Options) (_ *Mothership, err error) {
 
 	// The transports.
 	api, err := graph.New(graph.Options{
-		Auth: auth, Sessions: sessions, Keys: apiKeys, Spaces: spaces, Pools: pools, Stacks: stacks, Runs: service, Logs: logs, States: states,
+		Auth: auth, Sessions: sessions, Keys: apiKeys, Spaces: spaces, Pools: pools, Stacks: stacks, Runs: service, Logs: logs, States: states, VCS: integrations,
 		Account: s.Account, Version: version.String(), Log: log,
 	})
 	if err != nil {

@@ -56,7 +56,7 @@ func TestHostKeysOfTheOperatorAreChecked(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	const line = "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC2ueOjV3bWHlQlNQyEb2hZqbJ5cPFEkPsuS4k04bXAE\n"
-	for text, good := range map[string]bool{line: true, "# a remark\n" + line: true, line + "git.example.com nonsense\n": false} {
+	for text, good := range map[string]bool{line: true, "# a remark\n" + line: true, line + "git.example.com nonsense\n": false, line + "nonsense\n": false} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

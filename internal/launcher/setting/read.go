@@ -1,9 +1,7 @@
 package setting
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -202,12 +200,12 @@ func readKnownHosts(s *Settings, value string, in Input) error {
 	if err != nil {
 		return fmt.Errorf("the file %s cannot be read", value)
 	}
-	for rest := data; ; {
-		_, _, _, _, rest, err = ssh.ParseKnownHosts(rest)
-		if errors.Is(err, io.EOF) {
-			break
+	for line := range strings.Lines(string(data)) {
+		// Line by line: the parser itself passes over what has no key.
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
 		}
-		if err != nil {
+		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(line)); err != nil {
 			return fmt.Errorf("the file %s has a line that is no host key as ssh-keyscan prints them", value)
 		}
 	}

@@ -42,6 +42,10 @@ run:prioritize w
 task:create w
 state:read a
 quarantine:clear a
+vcs_integration:read r
+vcs_integration:create a
+vcs_integration:update a
+vcs_integration:delete a
 apikey:read a
 apikey:create a
 apikey:delete a

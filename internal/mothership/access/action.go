@@ -68,6 +68,11 @@ const (
 	StateRead       Action = "state:read"
 	QuarantineClear Action = "quarantine:clear"
 
+	VCSIntegrationRead   Action = "vcs_integration:read"
+	VCSIntegrationCreate Action = "vcs_integration:create"
+	VCSIntegrationUpdate Action = "vcs_integration:update"
+	VCSIntegrationDelete Action = "vcs_integration:delete"
+
 	APIKeyRead   Action = "apikey:read"
 	APIKeyCreate Action = "apikey:create"
 	APIKeyDelete Action = "apikey:delete"
@@ -110,6 +115,11 @@ var needs = map[Action]Role{
 	TaskCreate:      Writer,
 	StateRead:       Admin,
 	QuarantineClear: Admin,
+
+	VCSIntegrationRead:   Reader,
+	VCSIntegrationCreate: Admin,
+	VCSIntegrationUpdate: Admin,
+	VCSIntegrationDelete: Admin,
 
 	APIKeyRead:   Admin,
 	APIKeyCreate: Admin,

@@ -16,6 +16,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/mothership/space"
 	"github.com/spaceport-iac/spaceport/internal/mothership/stack"
 	"github.com/spaceport-iac/spaceport/internal/mothership/statefile"
+	"github.com/spaceport-iac/spaceport/internal/mothership/vcs"
 )
 
 // Options are what a Server works with. All are needed but Version.
@@ -29,6 +30,7 @@ type Options struct {
 	Runs     *runs.Service
 	Logs     *runlog.Service
 	States   *statefile.Service
+	VCS      *vcs.Service
 	Account  string // the account's name
 	Version  string
 	Log      *slog.Logger
@@ -36,7 +38,7 @@ type Options struct {
 
 func (o Options) check() error {
 	if o.Sessions == nil || o.Keys == nil || o.Spaces == nil || o.Pools == nil || o.Stacks == nil ||
-		o.Runs == nil || o.Logs == nil || o.States == nil || o.Account == "" || o.Log == nil {
+		o.Runs == nil || o.Logs == nil || o.States == nil || o.VCS == nil || o.Account == "" || o.Log == nil {
 		return errors.New("graph: an option of the server is missing")
 	}
 	return nil
@@ -53,16 +55,18 @@ func (r *root) WorkerPool() gen.WorkerPoolResolver             { return &poolFie
 func (r *root) PublicWorkerPool() gen.PublicWorkerPoolResolver { return &publicPoolFields{r.o} }
 func (r *root) WorkerRun() gen.WorkerRunResolver               { return &workerRunFields{r.o} }
 func (r *root) Stack() gen.StackResolver                       { return &stackFields{r.o} }
+func (r *root) GitIntegration() gen.GitIntegrationResolver     { return &integrationFields{r.o} }
 func (r *root) Run() gen.RunResolver                           { return &runFields{r.o} }
 
 type (
-	query            struct{ o Options }
-	mutation         struct{ o Options }
-	poolFields       struct{ o Options }
-	publicPoolFields struct{ o Options }
-	workerRunFields  struct{ o Options }
-	stackFields      struct{ o Options }
-	runFields        struct{ o Options }
+	query             struct{ o Options }
+	mutation          struct{ o Options }
+	poolFields        struct{ o Options }
+	publicPoolFields  struct{ o Options }
+	workerRunFields   struct{ o Options }
+	stackFields       struct{ o Options }
+	integrationFields struct{ o Options }
+	runFields         struct{ o Options }
 )
 
 // metadataHeader carries what a person says about a run that they trigger.

@@ -254,6 +254,20 @@ func (f *stackFields) page(ctx context.Context, obj *gen.Stack, before *string, 
 	return each(all, func(r *runs.Run) *gen.Run { return runView(r, obj.ID) }), nil
 }
 
+// VcsIntegration is that by which the stack's repository is opened, whether the
+// stack names it or it is the default.
+func (f *stackFields) VcsIntegration(ctx context.Context, obj *gen.Stack) (*gen.VcsIntegration, error) {
+	st, err := f.o.Stacks.Get(ctx, obj.Ulid)
+	if err != nil {
+		return missing[gen.VcsIntegration](nil, err)
+	}
+	found, err := f.o.VCS.ForStack(ctx, st)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return &gen.VcsIntegration{ID: found.ID, IsDefault: found.Default}, nil
+}
+
 func (f *stackFields) SpaceDetails(ctx context.Context, obj *gen.Stack) (*gen.Space, error) {
 	return f.o.space(ctx, obj.Space)
 }

@@ -24,6 +24,7 @@ func stackInput(in gen.StackInput) (stack.Input, error) {
 		Namespace:   text(in.Namespace), Provider: string(gen.VCSProviderGithub),
 		GithubActionDeploy:          yes(in.GithubActionDeploy),
 		EnableSensitiveOutputUpload: yes(in.EnableSensitiveOutputUpload),
+		VCSIntegration:              text(in.VcsIntegrationID), GitSparseCheckoutPaths: in.GitSparseCheckoutPaths,
 	}
 	if in.Provider != nil {
 		settings.Provider = string(*in.Provider)
@@ -57,15 +58,13 @@ func refuse(in gen.StackInput) error {
 		{"additionalProjectGlobs", len(in.AdditionalProjectGlobs) > 0},
 		{"administrative", yes(in.Administrative)},
 		{"autoretry", yes(in.Autoretry)},
-		{"gitSparseCheckoutPaths", len(in.GitSparseCheckoutPaths) > 0},
 		{"localPreviewEnabled", yes(in.LocalPreviewEnabled)},
-		{"vcsIntegrationId", text(in.VcsIntegrationID) != ""},
 	} {
 		if field.set {
 			return unsupported("StackInput." + field.name)
 		}
 	}
-	if text(in.RepositoryURL) == "" && !strings.Contains(in.Repository, "://") {
+	if scheme, _ := wire.RepositoryHost(in.Repository); text(in.RepositoryURL) == "" && scheme == "" {
 		provider := gen.VCSProviderGithub
 		if in.Provider != nil {
 			provider = *in.Provider

@@ -35,6 +35,8 @@ type ComposerOptions struct {
 	Blob    urlSigner
 	Origin  string // the installation's id
 	Account string // its name, as runs see it
+	// Credential answers what opens a stack's repository, nil if nothing does.
+	Credential func(ctx context.Context, q db.Queryer, st stack.Stack) (*wire.SourceCredential, error)
 	// State answers the stack's current state as a job names it.
 	State func(ctx context.Context, q db.Queryer, stack string) (sequence int64, digest, statement string, err error)
 	// LogURLs answers where the log of a state version goes.
@@ -46,7 +48,7 @@ type Composer struct{ o ComposerOptions }
 
 // NewComposer returns a composer, or an error if an option is missing.
 func NewComposer(o ComposerOptions) (*Composer, error) {
-	if o.Stacks == nil || o.Signer == nil || o.Blob == nil || o.Origin == "" || o.State == nil || o.LogURLs == nil {
+	if o.Stacks == nil || o.Signer == nil || o.Blob == nil || o.Origin == "" || o.State == nil || o.Credential == nil || o.LogURLs == nil {
 		return nil, errors.New("runs: an option of the composer is missing")
 	}
 	return &Composer{o: o}, nil
@@ -122,7 +124,7 @@ func (c *Composer) job(ctx context.Context, q db.Queryer, r *Run, t Target) (*wi
 		Stack:   wire.JobStack{ID: st.ID, Slug: st.Slug, Name: st.Name, Space: st.Space, Labels: st.Settings.Labels},
 		// The branch is the run's: the stack may have moved on since.
 		Repository: st.Settings.CloneURL(), Branch: r.Branch, Commit: r.Commit,
-		ProjectRoot: st.Settings.ProjectRoot, Image: st.Settings.RunnerImage,
+		ProjectRoot: st.Settings.ProjectRoot, Sparse: st.Settings.GitSparseCheckoutPaths, Image: st.Settings.RunnerImage,
 		Vendor:       wire.Vendor{Name: st.Settings.Vendor.Name, Version: st.Settings.Vendor.Version, Workspace: st.Settings.Vendor.Workspace},
 		Hooks:        st.Settings.Hooks,
 		Environment:  environment(c.o.Account, st, r, variables),
@@ -144,8 +146,23 @@ func (c *Composer) job(ctx context.Context, q db.Queryer, r *Run, t Target) (*wi
 			return nil, err
 		}
 	}
+	if fetches(job) {
+		if job.Credential, err = c.o.Credential(ctx, q, st); err != nil {
+			return nil, err
+		}
+	}
 	job.LogURLs, err = c.o.LogURLs(r, t.Attempt, r.StateVersion)
 	return job, err
+}
+
+// fetches reports whether the launcher fetches source for a job. One that goes on
+// with a workspace needs no credential, and gets none.
+func fetches(j *wire.Job) bool {
+	phases := make([]run.Phase, 0, len(j.Phases))
+	for _, p := range j.Phases {
+		phases = append(phases, run.Phase(p))
+	}
+	return j.Parked == nil && (j.Class == run.Read || len(run.Share(phases, run.Read)) == 0)
 }
 
 // parked names what an apply after a pause opens.

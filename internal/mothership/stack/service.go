@@ -167,6 +167,9 @@ func (s *Service) Update(ctx context.Context, ref string, in Input) (Stack, erro
 		if in.Pool != st.Pool {
 			data["pool"] = in.Pool
 		}
+		if in.Settings.VCSIntegration != st.Settings.VCSIntegration {
+			data["vcs_integration"] = in.Settings.VCSIntegration
+		}
 		before := st.Settings
 		st.Name, st.Space, st.Pool, st.Settings, st.UpdatedAt = in.Name, in.Space, in.Pool, in.Settings, s.stamp()
 		settings, err := json.Marshal(st.Settings)

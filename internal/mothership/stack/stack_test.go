@@ -166,7 +166,13 @@ func TestAnUnusableSettingIsNamed(t *testing.T) {
 		"plain http":                 {func(in *stack.Input) { in.Settings.RepositoryURL = "http://git.example.com/x" }, "invalid.repository"},
 		"a password in the URL":      {func(in *stack.Input) { in.Settings.RepositoryURL = "https://u:canary@git.example.com/x" }, "invalid.repository_credentials"},
 		"a file":                     {func(in *stack.Input) { in.Settings.RepositoryURL = "file:///srv/x" }, "invalid.repository_file"},
-		"ssh":                        {func(in *stack.Input) { in.Settings.RepositoryURL = "ssh://git.example.com/x" }, "unsupported.repository_ssh"},
+		"an option for an ssh user":  {func(in *stack.Input) { in.Settings.RepositoryURL = "ssh://-oProxyCommand=id@git.example.com/x" }, "invalid.repository"},
+		"a password by ssh":          {func(in *stack.Input) { in.Settings.RepositoryURL = "ssh://u:canary@git.example.com/x" }, "invalid.repository_credentials"},
+		"a user by https":            {func(in *stack.Input) { in.Settings.RepositoryURL = "https://canary@git.example.com/x" }, "invalid.repository_credentials"},
+		"a private address above":    {func(in *stack.Input) { in.Settings.RepositoryURL = "private://pool/../x" }, "invalid.repository"},
+		"a sparse path outside":      {func(in *stack.Input) { in.Settings.GitSparseCheckoutPaths = []string{"a", "../b"} }, "invalid.sparse_checkout"},
+		"an empty sparse path":       {func(in *stack.Input) { in.Settings.GitSparseCheckoutPaths = []string{"/"} }, "invalid.sparse_checkout"},
+		"an unknown integration":     {func(in *stack.Input) { in.Settings.VCSIntegration = "nosuch" }, "invalid.vcs_integration"},
 		"a transport that runs code": {func(in *stack.Input) { in.Settings.RepositoryURL = "ext::sh -c id" }, "invalid.repository"},
 		"an option for a branch":     {func(in *stack.Input) { in.Settings.Branch = "--upload-pack=id" }, "invalid.branch"},
 		"no branch":                  {func(in *stack.Input) { in.Settings.Branch = "" }, "invalid.branch"},
@@ -200,6 +206,9 @@ func TestUsableSettingsAreTaken(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	for name, change := range map[string]func(in *stack.Input){
+		"ssh":        func(in *stack.Input) { in.Settings.RepositoryURL = "ssh://git@git.example.com:2222/x" },
+		"short ssh":  func(in *stack.Input) { in.Settings.RepositoryURL = "git@git.example.com:team/x.git" },
+		"private":    func(in *stack.Input) { in.Settings.RepositoryURL = "private://pool_1/team/x.git" },
 		"loopback":   func(in *stack.Input) { in.Settings.RepositoryURL = "http://127.0.0.1:3000/x.git" },
 		"localhost":  func(in *stack.Input) { in.Settings.RepositoryURL = "http://localhost/x.git" },
 		"no pool":    func(in *stack.Input) { in.Pool = "" },

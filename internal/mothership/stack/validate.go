@@ -24,6 +24,7 @@ const (
 	maxLabels      = 100
 	maxHooks       = 100
 	maxHook        = 64 << 10
+	maxSparse      = 100
 )
 
 func invalid(code, message string, args ...any) *fault.Error {
@@ -60,7 +61,7 @@ func (s *Settings) clean(allowFile bool) error {
 	for _, check := range []func() error{
 		func() error { return checkRepository(s.CloneURL(), allowFile) },
 		func() error { return checkBranch(s.Branch) },
-		s.cleanProjectRoot, s.checkImage, s.cleanLabels, s.cleanVendor, s.checkHooks,
+		s.cleanProjectRoot, s.cleanSparse, s.checkImage, s.cleanLabels, s.cleanVendor, s.checkHooks,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -70,20 +71,25 @@ func (s *Settings) clean(allowFile bool) error {
 }
 
 // checkRepository accepts what launchers fetch from. A credential in the URL is
-// refused: URLs are shown, logged and passed to runs.
+// refused: URLs are shown, logged and passed to runs. The user name of an ssh
+// address is no secret.
 func checkRepository(text string, allowFile bool) error {
-	const hint = "give the https URL to clone from, such as https://git.example.com/team/infra.git"
+	const hint = "give the address to clone from, such as https://git.example.com/team/infra.git or git@git.example.com:team/infra.git"
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
 		return invalid("repository", "the stack has no usable repository URL").WithHint(hint)
+	}
+	scheme, host := wire.RepositoryHost(text)
+	if scheme == "ssh" && host != "" && !strings.Contains(text, "://") {
+		return nil // git's short form
 	}
 	u, err := url.Parse(text)
 	if err != nil {
 		// The parser's error quotes its input, which may hold a password.
 		return invalid("repository", "the repository URL cannot be read").WithHint(hint)
 	}
-	if u.User != nil {
+	if _, password := u.User.Password(); password || (u.User != nil && scheme != "ssh") {
 		return invalid("repository_credentials", "the repository URL holds a user name or password").
-			WithHint("take it out: URLs are shown and logged")
+			WithHint("URLs are shown and logged: keep them in a VCS integration")
 	}
 	switch u.Scheme {
 	case "https":
@@ -101,7 +107,14 @@ func checkRepository(text string, allowFile bool) error {
 		}
 		return nil
 	case "ssh":
-		return fault.New(fault.Unsupported, "repositories are not fetched by ssh yet").Named("repository_ssh").WithHint(hint)
+		// ssh would take what begins with a dash for an option.
+		if strings.HasPrefix(u.User.Username(), "-") || strings.HasPrefix(u.Hostname(), "-") {
+			return invalid("repository", "the repository %q is not a URL that launchers fetch from", text).WithHint(hint)
+		}
+	case wire.PrivateScheme:
+		if strings.Trim(u.Path, "/") == "" || path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
+			return invalid("repository", "the repository %q has no path", text).WithHint("such as private://name/team/infra.git")
+		}
 	default:
 		return invalid("repository", "the repository %q is not a URL that launchers fetch from", text).WithHint(hint)
 	}
@@ -147,6 +160,25 @@ func (s *Settings) cleanProjectRoot() error {
 		return invalid("project_root", "the project root %q is not a path below the repository", s.ProjectRoot)
 	}
 	s.ProjectRoot = clean
+	return nil
+}
+
+// cleanSparse puts the paths of a sparse checkout into their shortest form.
+func (s *Settings) cleanSparse() error {
+	if len(s.GitSparseCheckoutPaths) > maxSparse {
+		return invalid("sparse_checkout", "a stack has at most %d sparse checkout paths", maxSparse)
+	}
+	var paths []string
+	for _, p := range s.GitSparseCheckoutPaths {
+		clean, ok := cleanPath(strings.Trim(p, "/"))
+		if !ok || len(clean) > maxFilePath {
+			return invalid("sparse_checkout", "the sparse checkout path %q is not a path below the repository", p)
+		}
+		if !slices.Contains(paths, clean) {
+			paths = append(paths, clean)
+		}
+	}
+	s.GitSparseCheckoutPaths = paths
 	return nil
 }
 
@@ -215,8 +247,8 @@ func (s *Settings) checkHooks() error {
 	return nil
 }
 
-// checkPlace checks, in the transaction, that space and pool are there and belong
-// together.
+// checkPlace checks, in the transaction, that space, pool and VCS integration are
+// there and belong together.
 func (in *Input) checkPlace(ctx context.Context, tx *db.Tx) error {
 	var found bool
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM space WHERE id = $1)`, in.Space).Scan(&found); err != nil {
@@ -224,6 +256,9 @@ func (in *Input) checkPlace(ctx context.Context, tx *db.Tx) error {
 	}
 	if !found {
 		return invalid("space", "there is no space %q", in.Space)
+	}
+	if err := in.checkIntegration(ctx, tx); err != nil {
+		return err
 	}
 	if in.Pool == "" {
 		return nil
@@ -238,6 +273,35 @@ func (in *Input) checkPlace(ctx context.Context, tx *db.Tx) error {
 	}
 	if space != in.Space {
 		return invalid("pool", "worker pool %q is in space %q, and the stack is in space %q", in.Pool, space, in.Space)
+	}
+	return nil
+}
+
+// checkIntegration checks that the integration is for the repository's host: its
+// secret goes nowhere else.
+func (in *Input) checkIntegration(ctx context.Context, tx *db.Tx) error {
+	id := in.Settings.VCSIntegration
+	if id == "" {
+		return nil
+	}
+	var space, host, public string
+	err := tx.QueryRowContext(ctx, `SELECT space, host, public_key FROM vcs_integration WHERE id = $1`, id).Scan(&space, &host, &public)
+	if errors.Is(err, sql.ErrNoRows) {
+		return invalid("vcs_integration", "there is no VCS integration %q", id)
+	}
+	if err != nil {
+		return fmt.Errorf("look for VCS integration: %w", err)
+	}
+	if space != in.Space {
+		return invalid("vcs_integration", "VCS integration %q is in space %q, and the stack is in space %q", id, space, in.Space)
+	}
+	scheme, at := wire.RepositoryHost(in.Settings.CloneURL())
+	if at != host {
+		return invalid("vcs_integration", "VCS integration %q is for %s, and the repository is at %s", id, host, at)
+	}
+	if scheme != wire.PrivateScheme && (scheme == "ssh") != (public != "") {
+		return invalid("vcs_integration", "VCS integration %q has a secret that cannot be used by %s", id, scheme).
+			WithHint("a token is for https, an SSH key for ssh")
 	}
 	return nil
 }

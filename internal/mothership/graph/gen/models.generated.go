@@ -105,6 +105,27 @@ type ConfigInput struct {
 	WriteOnly bool   `json:"writeOnly"`
 }
 
+type CustomVCSInput struct {
+	Description *string `json:"description,omitempty"`
+	// For the stacks of its space that name no integration and have their repository on its host.
+	IsDefault *bool    `json:"isDefault,omitempty"`
+	Labels    []string `json:"labels,omitempty"`
+	// Its id too, so that it never changes: lower-case letters, digits and dashes.
+	Name           string  `json:"name"`
+	SpaceID        string  `json:"spaceID"`
+	UseGitCheckout *bool   `json:"useGitCheckout,omitempty"`
+	VcsChecks      *string `json:"vcsChecks,omitempty"`
+}
+
+type CustomVCSUpdateInput struct {
+	Description    *string  `json:"description,omitempty"`
+	ID             string   `json:"id"`
+	Labels         []string `json:"labels,omitempty"`
+	Space          string   `json:"space"`
+	UseGitCheckout *bool    `json:"useGitCheckout,omitempty"`
+	VcsChecks      *string  `json:"vcsChecks,omitempty"`
+}
+
 type DebugInfo struct {
 	// Empty: every command of the public clients is on.
 	SelfHostedVersion string `json:"selfHostedVersion"`
@@ -128,6 +149,27 @@ type EnvVarInput struct {
 type GCPStackIntegration struct {
 	ServiceAccountEmail *string  `json:"serviceAccountEmail,omitempty"`
 	TokenScopes         []string `json:"tokenScopes"`
+}
+
+type GitIntegration struct {
+	CreatedAt   int     `json:"createdAt"`
+	Description *string `json:"description,omitempty"`
+	// The only host that its secret is sent to: git.example.com, git.example.com:8443 or private://name.
+	Host      string `json:"host"`
+	ID        string `json:"id"`
+	IsDefault bool   `json:"isDefault"`
+	// Lines of a known_hosts file. A host whose key is not known is not spoken to.
+	KnownHosts *string  `json:"knownHosts,omitempty"`
+	Labels     []string `json:"labels"`
+	Name       string   `json:"name"`
+	// Of the SSH key, for the repository's deploy keys; null for a token.
+	SSHPublicKey   *string `json:"sshPublicKey,omitempty"`
+	UpdatedAt      int     `json:"updatedAt"`
+	UseGitCheckout bool    `json:"useGitCheckout"`
+	// Beside a token; null for an SSH key.
+	Username *string `json:"username,omitempty"`
+	// SpaceID is the id of the integration's space.
+	SpaceID string `json:"-"`
 }
 
 type Integrations struct {
@@ -446,7 +488,6 @@ type Stack struct {
 	TerraformVersion    *string           `json:"terraformVersion,omitempty"`
 	TrackedCommit       *Commit           `json:"trackedCommit,omitempty"`
 	TrackedCommitSetBy  *string           `json:"trackedCommitSetBy,omitempty"`
-	VcsIntegration      *VcsIntegration   `json:"vcsIntegration,omitempty"`
 	VendorConfig        StackConfigVendor `json:"vendorConfig"`
 	// A ULID, never reused: what seals and statements name.
 	Ulid      string    `json:"ulid"`

@@ -21,6 +21,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	GitIntegration() GitIntegrationResolver
 	Mutation() MutationResolver
 	PublicWorkerPool() PublicWorkerPoolResolver
 	Query() QueryResolver
@@ -102,6 +103,22 @@ type ComplexityRoot struct {
 		TokenScopes         func(childComplexity int) int
 	}
 
+	GitIntegration struct {
+		CreatedAt      func(childComplexity int) int
+		Description    func(childComplexity int) int
+		Host           func(childComplexity int) int
+		ID             func(childComplexity int) int
+		IsDefault      func(childComplexity int) int
+		KnownHosts     func(childComplexity int) int
+		Labels         func(childComplexity int) int
+		Name           func(childComplexity int) int
+		SSHPublicKey   func(childComplexity int) int
+		Space          func(childComplexity int) int
+		UpdatedAt      func(childComplexity int) int
+		UseGitCheckout func(childComplexity int) int
+		Username       func(childComplexity int) int
+	}
+
 	Integrations struct {
 		AWS            func(childComplexity int) int
 		DriftDetection func(childComplexity int) int
@@ -126,33 +143,36 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		APIKeyCreate      func(childComplexity int, input APIKeyInput) int
-		APIKeyDelete      func(childComplexity int, id string) int
-		APIKeyUser        func(childComplexity int, id string, secret string) int
-		RunCancel         func(childComplexity int, stack string, run string) int
-		RunConfirm        func(childComplexity int, stack string, run string) int
-		RunDiscard        func(childComplexity int, stack string, run string) int
-		RunDiscardAll     func(childComplexity int, stack string) int
-		RunPrioritizeSet  func(childComplexity int, stack string, run string, prioritize bool) int
-		RunRetry          func(childComplexity int, stack string, run string) int
-		RunStop           func(childComplexity int, stack string, run string, note *string) int
-		RunTrigger        func(childComplexity int, stack string, commitSha *string, runType *RunType, runtimeConfig *RuntimeConfigInput, forceApply *ForceApplyMode) int
-		StackConfigAdd    func(childComplexity int, stack string, config ConfigInput) int
-		StackConfigDelete func(childComplexity int, stack string, id string) int
-		StackCreate       func(childComplexity int, input StackInput, manageState bool, stackObjectID *string, slug *string) int
-		StackDelete       func(childComplexity int, id string, destroyResources *bool) int
-		StackDisable      func(childComplexity int, id string) int
-		StackEnable       func(childComplexity int, id string) int
-		StackLock         func(childComplexity int, id string, note *string) int
-		StackUnlock       func(childComplexity int, id string) int
-		StackUpdate       func(childComplexity int, id string, input StackInput) int
-		TaskCreate        func(childComplexity int, stack string, command string, skipInitialization *bool) int
-		WorkerDrainSet    func(childComplexity int, workerPool string, id string, drain bool) int
-		WorkerPoolCreate  func(childComplexity int, name string, certificateSigningRequest string, description *string, labels []string, space *string, driftDetectionRunLimit *int) int
-		WorkerPoolCycle   func(childComplexity int, id string) int
-		WorkerPoolDelete  func(childComplexity int, id string) int
-		WorkerPoolReset   func(childComplexity int, id string, certificateSigningRequest string) int
-		WorkerPoolUpdate  func(childComplexity int, id string, name string, description *string, labels []string, space *string, driftDetectionRunLimit *int) int
+		APIKeyCreate         func(childComplexity int, input APIKeyInput) int
+		APIKeyDelete         func(childComplexity int, id string) int
+		APIKeyUser           func(childComplexity int, id string, secret string) int
+		GitIntegrationCreate func(childComplexity int, host string, username *string, privateToken *string, sshPrivateKey *string, knownHosts *string, customInput CustomVCSInput) int
+		GitIntegrationDelete func(childComplexity int, id string) int
+		GitIntegrationUpdate func(childComplexity int, username *string, privateToken *string, sshPrivateKey *string, knownHosts *string, isDefault *bool, customInput CustomVCSUpdateInput) int
+		RunCancel            func(childComplexity int, stack string, run string) int
+		RunConfirm           func(childComplexity int, stack string, run string) int
+		RunDiscard           func(childComplexity int, stack string, run string) int
+		RunDiscardAll        func(childComplexity int, stack string) int
+		RunPrioritizeSet     func(childComplexity int, stack string, run string, prioritize bool) int
+		RunRetry             func(childComplexity int, stack string, run string) int
+		RunStop              func(childComplexity int, stack string, run string, note *string) int
+		RunTrigger           func(childComplexity int, stack string, commitSha *string, runType *RunType, runtimeConfig *RuntimeConfigInput, forceApply *ForceApplyMode) int
+		StackConfigAdd       func(childComplexity int, stack string, config ConfigInput) int
+		StackConfigDelete    func(childComplexity int, stack string, id string) int
+		StackCreate          func(childComplexity int, input StackInput, manageState bool, stackObjectID *string, slug *string) int
+		StackDelete          func(childComplexity int, id string, destroyResources *bool) int
+		StackDisable         func(childComplexity int, id string) int
+		StackEnable          func(childComplexity int, id string) int
+		StackLock            func(childComplexity int, id string, note *string) int
+		StackUnlock          func(childComplexity int, id string) int
+		StackUpdate          func(childComplexity int, id string, input StackInput) int
+		TaskCreate           func(childComplexity int, stack string, command string, skipInitialization *bool) int
+		WorkerDrainSet       func(childComplexity int, workerPool string, id string, drain bool) int
+		WorkerPoolCreate     func(childComplexity int, name string, certificateSigningRequest string, description *string, labels []string, space *string, driftDetectionRunLimit *int) int
+		WorkerPoolCycle      func(childComplexity int, id string) int
+		WorkerPoolDelete     func(childComplexity int, id string) int
+		WorkerPoolReset      func(childComplexity int, id string, certificateSigningRequest string) int
+		WorkerPoolUpdate     func(childComplexity int, id string, name string, description *string, labels []string, space *string, driftDetectionRunLimit *int) int
 	}
 
 	PageInfo struct {
@@ -172,6 +192,8 @@ type ComplexityRoot struct {
 		APIKey            func(childComplexity int, id string) int
 		APIKeys           func(childComplexity int) int
 		DebugInfo         func(childComplexity int) int
+		GitIntegration    func(childComplexity int, id string) int
+		GitIntegrations   func(childComplexity int) int
 		Name              func(childComplexity int) int
 		PublicWorkerPool  func(childComplexity int) int
 		RunStack          func(childComplexity int, runID string) int
@@ -868,6 +890,85 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.GcpStackIntegration.TokenScopes(childComplexity), true
 
+	case "GitIntegration.createdAt":
+		if e.ComplexityRoot.GitIntegration.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.CreatedAt(childComplexity), true
+	case "GitIntegration.description":
+		if e.ComplexityRoot.GitIntegration.Description == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Description(childComplexity), true
+	case "GitIntegration.host":
+		if e.ComplexityRoot.GitIntegration.Host == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Host(childComplexity), true
+	case "GitIntegration.id":
+		if e.ComplexityRoot.GitIntegration.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.ID(childComplexity), true
+	case "GitIntegration.isDefault":
+		if e.ComplexityRoot.GitIntegration.IsDefault == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.IsDefault(childComplexity), true
+	case "GitIntegration.knownHosts":
+		if e.ComplexityRoot.GitIntegration.KnownHosts == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.KnownHosts(childComplexity), true
+	case "GitIntegration.labels":
+		if e.ComplexityRoot.GitIntegration.Labels == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Labels(childComplexity), true
+	case "GitIntegration.name":
+		if e.ComplexityRoot.GitIntegration.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Name(childComplexity), true
+	case "GitIntegration.sshPublicKey":
+		if e.ComplexityRoot.GitIntegration.SSHPublicKey == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.SSHPublicKey(childComplexity), true
+	case "GitIntegration.space":
+		if e.ComplexityRoot.GitIntegration.Space == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Space(childComplexity), true
+	case "GitIntegration.updatedAt":
+		if e.ComplexityRoot.GitIntegration.UpdatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.UpdatedAt(childComplexity), true
+	case "GitIntegration.useGitCheckout":
+		if e.ComplexityRoot.GitIntegration.UseGitCheckout == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.UseGitCheckout(childComplexity), true
+	case "GitIntegration.username":
+		if e.ComplexityRoot.GitIntegration.Username == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GitIntegration.Username(childComplexity), true
+
 	case "Integrations.aws":
 		if e.ComplexityRoot.Integrations.AWS == nil {
 			break
@@ -971,6 +1072,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.APIKeyUser(childComplexity, args["id"].(string), args["secret"].(string)), true
+	case "Mutation.gitIntegrationCreate":
+		if e.ComplexityRoot.Mutation.GitIntegrationCreate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_gitIntegrationCreate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.GitIntegrationCreate(childComplexity, args["host"].(string), args["username"].(*string), args["privateToken"].(*string), args["sshPrivateKey"].(*string), args["knownHosts"].(*string), args["customInput"].(CustomVCSInput)), true
+	case "Mutation.gitIntegrationDelete":
+		if e.ComplexityRoot.Mutation.GitIntegrationDelete == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_gitIntegrationDelete_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.GitIntegrationDelete(childComplexity, args["id"].(string)), true
+	case "Mutation.gitIntegrationUpdate":
+		if e.ComplexityRoot.Mutation.GitIntegrationUpdate == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_gitIntegrationUpdate_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.GitIntegrationUpdate(childComplexity, args["username"].(*string), args["privateToken"].(*string), args["sshPrivateKey"].(*string), args["knownHosts"].(*string), args["isDefault"].(*bool), args["customInput"].(CustomVCSUpdateInput)), true
 	case "Mutation.runCancel":
 		if e.ComplexityRoot.Mutation.RunCancel == nil {
 			break
@@ -1308,6 +1442,23 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.DebugInfo(childComplexity), true
+	case "Query.gitIntegration":
+		if e.ComplexityRoot.Query.GitIntegration == nil {
+			break
+		}
+
+		args, err := ec.field_Query_gitIntegration_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.GitIntegration(childComplexity, args["id"].(string)), true
+	case "Query.gitIntegrations":
+		if e.ComplexityRoot.Query.GitIntegrations == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.GitIntegrations(childComplexity), true
 
 	case "Query.name":
 		if e.ComplexityRoot.Query.Name == nil {
@@ -3059,6 +3210,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ApiKeyInput", ec.unmarshalInputApiKeyInput),
 			graphql.NewInputUnmarshaler("CloudFormationInput", ec.unmarshalInputCloudFormationInput),
 			graphql.NewInputUnmarshaler("ConfigInput", ec.unmarshalInputConfigInput),
+			graphql.NewInputUnmarshaler("CustomVCSInput", ec.unmarshalInputCustomVCSInput),
+			graphql.NewInputUnmarshaler("CustomVCSUpdateInput", ec.unmarshalInputCustomVCSUpdateInput),
 			graphql.NewInputUnmarshaler("EnvVarInput", ec.unmarshalInputEnvVarInput),
 			graphql.NewInputUnmarshaler("KubernetesInput", ec.unmarshalInputKubernetesInput),
 			graphql.NewInputUnmarshaler("OpenTofuInput", ec.unmarshalInputOpenTofuInput),
@@ -3977,6 +4130,65 @@ type SearchStacksOutput {
   pageInfo: PageInfo!
 }
 `, BuiltIn: false},
+	{Name: "../schema/vcs.graphql", Input: `# VCS integrations: what opens private repositories. Those of git are an addition
+# of ours, in the form that other systems' integrations have.
+
+extend type Query {
+  "Null if there is none."
+  gitIntegration(id: ID!): GitIntegration
+  gitIntegrations: [GitIntegration!]!
+}
+
+extend type Mutation {
+  "Needs a privateToken, for https, or an sshPrivateKey. Neither is ever answered."
+  gitIntegrationCreate(host: String!, username: String, privateToken: String, sshPrivateKey: String, knownHosts: String, customInput: CustomVCSInput!): GitIntegration
+  "What is left out stays as it is. The host never changes."
+  gitIntegrationUpdate(username: String, privateToken: String, sshPrivateKey: String, knownHosts: String, isDefault: Boolean, customInput: CustomVCSUpdateInput!): GitIntegration
+  "Refused while a stack names it."
+  gitIntegrationDelete(id: ID!): GitIntegration
+}
+
+input CustomVCSInput {
+  description: String
+  "For the stacks of its space that name no integration and have their repository on its host."
+  isDefault: Boolean
+  labels: [String!]
+  "Its id too, so that it never changes: lower-case letters, digits and dashes."
+  name: String!
+  spaceID: ID!
+  useGitCheckout: Boolean
+  vcsChecks: String
+}
+
+input CustomVCSUpdateInput {
+  description: String
+  id: ID!
+  labels: [String!]
+  space: ID!
+  useGitCheckout: Boolean
+  vcsChecks: String
+}
+
+type GitIntegration {
+  createdAt: Int!
+  description: String
+  "The only host that its secret is sent to: git.example.com, git.example.com:8443 or private://name."
+  host: String!
+  id: ID!
+  isDefault: Boolean!
+  "Lines of a known_hosts file. A host whose key is not known is not spoken to."
+  knownHosts: String
+  labels: [String!]!
+  name: String!
+  space: Space!
+  "Of the SSH key, for the repository's deploy keys; null for a token."
+  sshPublicKey: String
+  updatedAt: Int!
+  useGitCheckout: Boolean!
+  "Beside a token; null for an SSH key."
+  username: String
+}
+`, BuiltIn: false},
 	{Name: "../schema/vendor.graphql", Input: `# Which tool a stack runs: as clients ask for it, and as they read it back.
 
 input VendorConfigInput {
@@ -4257,6 +4469,38 @@ func (ec *executionContext) childFields_GcpStackIntegration(ctx context.Context,
 		return ec.fieldContext_GcpStackIntegration_tokenScopes(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type GcpStackIntegration", field.Name)
+}
+
+func (ec *executionContext) childFields_GitIntegration(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "createdAt":
+		return ec.fieldContext_GitIntegration_createdAt(ctx, field)
+	case "description":
+		return ec.fieldContext_GitIntegration_description(ctx, field)
+	case "host":
+		return ec.fieldContext_GitIntegration_host(ctx, field)
+	case "id":
+		return ec.fieldContext_GitIntegration_id(ctx, field)
+	case "isDefault":
+		return ec.fieldContext_GitIntegration_isDefault(ctx, field)
+	case "knownHosts":
+		return ec.fieldContext_GitIntegration_knownHosts(ctx, field)
+	case "labels":
+		return ec.fieldContext_GitIntegration_labels(ctx, field)
+	case "name":
+		return ec.fieldContext_GitIntegration_name(ctx, field)
+	case "space":
+		return ec.fieldContext_GitIntegration_space(ctx, field)
+	case "sshPublicKey":
+		return ec.fieldContext_GitIntegration_sshPublicKey(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_GitIntegration_updatedAt(ctx, field)
+	case "useGitCheckout":
+		return ec.fieldContext_GitIntegration_useGitCheckout(ctx, field)
+	case "username":
+		return ec.fieldContext_GitIntegration_username(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type GitIntegration", field.Name)
 }
 
 func (ec *executionContext) childFields_Integrations(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -34,6 +34,8 @@ type StackResolver interface {
 
 	Tasks(ctx context.Context, obj *Stack, before *string) ([]*Run, error)
 
+	VcsIntegration(ctx context.Context, obj *Stack) (*VcsIntegration, error)
+
 	WorkerPool(ctx context.Context, obj *Stack) (*WorkerPool, error)
 
 	RecoveryVersions(ctx context.Context, obj *Stack) ([]*StateRecoveryVersion, error)
@@ -2764,7 +2766,7 @@ func (ec *executionContext) _Stack_vcsIntegration(ctx context.Context, field gra
 			return ec.fieldContext_Stack_vcsIntegration(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.VcsIntegration, nil
+			return ec.Resolvers.Stack().VcsIntegration(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *VcsIntegration) graphql.Marshaler {
@@ -2778,8 +2780,8 @@ func (ec *executionContext) fieldContext_Stack_vcsIntegration(_ context.Context,
 	fc = &graphql.FieldContext{
 		Object:     "Stack",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_VcsIntegration(ctx, field)
 		},
@@ -4701,10 +4703,11 @@ func (ec *executionContext) _Stack(ctx context.Context, sel ast.SelectionSet, ob
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "vcsIntegration":
-			out.Values[i] = ec._Stack_vcsIntegration(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Stack_vcsIntegration(ctx, field, obj)
+				})
 		case "vendorConfig":
 			out.Values[i] = ec._Stack_vendorConfig(ctx, field, obj)
 			if out.Values[i] == graphql.Null {

@@ -217,7 +217,8 @@ func (w *World) Open() {
 	w.Logs, err = runlog.New(runlog.Options{DB: d, Blob: w.Blob, Access: access.Authorizer{}, Hint: hints.Hint, Now: now, Mono: mono})
 	w.must(err)
 	composer, err := runs.NewComposer(runs.ComposerOptions{
-		Stacks: w.Stacks, Signer: ca, Blob: w.Blob, Origin: Origin, Account: "test",
+		Credential: func(context.Context, db.Queryer, stack.Stack) (*wire.SourceCredential, error) { return nil, nil },
+		Stacks:     w.Stacks, Signer: ca, Blob: w.Blob, Origin: Origin, Account: "test",
 		State: w.State.ForJob, LogURLs: func(r *runs.Run, attempt int64, version int) ([]wire.LogURL, error) {
 			return w.Logs.ForJob(r.ID, attempt, version)
 		},
