@@ -18,6 +18,15 @@ const (
 	setConfigDocument   = `mutation($stack: ID!, $config: ConfigInput!) { stackConfigAdd(stack: $stack, config: $config) { id warning } }`
 	outputsDocument     = `query($stack: ID!) { stack(id: $stack) { outputs { id value sensitive } } }`
 
+	integrationFields         = `id host username sshPublicKey isDefault`
+	integrationDocument       = `query($id: ID!) { gitIntegration(id: $id) { ` + integrationFields + ` } }`
+	integrationsDocument      = `{ gitIntegrations { ` + integrationFields + ` } }`
+	createIntegrationDocument = `mutation($host: String!, $username: String, $token: String, $key: String, $known: String, $custom: CustomVCSInput!) {
+		gitIntegrationCreate(host: $host, username: $username, privateToken: $token, sshPrivateKey: $key, knownHosts: $known, customInput: $custom) { ` + integrationFields + ` } }`
+	updateIntegrationDocument = `mutation($username: String, $token: String, $key: String, $known: String, $default: Boolean, $custom: CustomVCSUpdateInput!) {
+		gitIntegrationUpdate(username: $username, privateToken: $token, sshPrivateKey: $key, knownHosts: $known, isDefault: $default, customInput: $custom) { ` + integrationFields + ` } }`
+	deleteIntegrationDocument = `mutation($id: ID!) { gitIntegrationDelete(id: $id) { id } }`
+
 	runFields = `id type state stateVersion finished reason waitingBecause commit { hash message } delta { addCount changeCount deleteCount resources }
 		history { state stateVersion note username timestamp hasLogs terminal }`
 
@@ -36,6 +45,8 @@ func documents() map[string]string {
 		"login": loginDocument, "create pool": createPoolDocument, "pools": poolsDocument, "workers": workersDocument,
 		"drain": drainDocument, "create stack": createStackDocument, "update stack": updateStackDocument, "stack": stackDocument, "set config": setConfigDocument,
 		"outputs": outputsDocument, "trigger": triggerDocument, "task": taskDocument, "run": runDocument,
+		"integration": integrationDocument, "integrations": integrationsDocument, "create integration": createIntegrationDocument,
+		"update integration": updateIntegrationDocument, "delete integration": deleteIntegrationDocument,
 		"confirm": confirmDocument, "discard": discardDocument, "logs": logsDocument,
 	}
 }

@@ -51,6 +51,11 @@ type commands struct {
 	State struct {
 		Export stateExport `cmd:"" help:"Print a managed state from the data directory, also while a server runs on it."`
 	} `cmd:"" help:"States of stacks."`
+	VCS struct {
+		Set    vcsSet    `cmd:"" help:"Make or change an integration. Prints it as JSON, without its secret."`
+		List   vcsList   `cmd:"" help:"Print the integrations as JSON, one a line."`
+		Delete vcsDelete `cmd:"" help:"Remove an integration that no stack names."`
+	} `cmd:"" name:"vcs" help:"VCS integrations: what opens private repositories."`
 	Quickstart quickstartCommand `cmd:"" help:"Plan and apply a small configuration on two private workers of this machine."`
 	Version    versionCommand    `cmd:"" help:"Print the release."`
 }

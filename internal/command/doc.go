@@ -3,6 +3,7 @@
 //	server          the mothership itself
 //	apikey create   a key, made in the data directory
 //	pool create     a worker pool, made through the API
+//	vcs             integrations that open private repositories
 //	quickstart      mothership, launchers and a whole run on this machine
 //	version
 //
