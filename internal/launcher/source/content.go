@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path"
 	"path/filepath"
@@ -127,7 +128,7 @@ func (c *cache) pointers(ctx context.Context, found *content) error {
 	// git grep exits 1 where nothing is found, and says nothing.
 	grep := func(args ...string) ([]string, error) {
 		out, err := c.git(ctx, nil, append([]string{"grep", "-z", "--files-with-matches", "--full-name"}, args...)...)
-		if f, ok := err.(*failure); ok && f.said == "" {
+		if f := (*failure)(nil); errors.As(err, &f) && f.said == "" {
 			return nil, nil
 		}
 		return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00"), err

@@ -43,7 +43,7 @@ func TestSubmodulesAreWrittenAtTheirCommits(t *testing.T) {
 	deep := deepCommit(map[string]string{"deep.tf": "deep"})
 	subURL, subCommit := repository(t)
 	subCommit(map[string]string{"sub.tf": "sub"})
-	sub := link(t, subURL, "nested/deep", deep, "https://elsewhere.invalid/replaced")
+	link(t, subURL, "nested/deep", deep, "https://elsewhere.invalid/replaced")
 	url, commit := repository(t)
 	commit(map[string]string{"main.tf": "main"})
 	root := filepath.Dir(filepath.Dir(strings.TrimPrefix(url, "file://"))) // of all three
@@ -55,7 +55,7 @@ func TestSubmodulesAreWrittenAtTheirCommits(t *testing.T) {
 	in(t, subURL, "config", "-f", ".gitmodules", "submodule.nested/deep.url", "https://"+open.host()+at(deepURL))
 	in(t, subURL, "add", "--", ".gitmodules")
 	in(t, subURL, "commit", "-qm", "the right address")
-	sub = in(t, subURL, "rev-parse", "HEAD")
+	sub := in(t, subURL, "rev-parse", "HEAD")
 	link(t, url, "modules/sub", sub, "../.."+at(subURL))
 	link(t, url, "unnamed", sub, "")
 	link(t, url, "unwanted", sub, "https://nosuch.invalid/x")
@@ -238,11 +238,11 @@ func TestProgressIsToldNowAndThen(t *testing.T) {
 	var said []string
 	o := &output{say: func(s string) { said = append(said, s) }, every: 5 * time.Second, now: func() time.Time { return now }}
 	for i := range 12 {
-		fmt.Fprintf(o, "Receiving objects:  %d%% (%d/12), 1.00 MiB | 1.00 MiB/s\r", i, i)
+		_, _ = fmt.Fprintf(o, "Receiving objects:  %d%% (%d/12), 1.00 MiB | 1.00 MiB/s\r", i, i)
 		now = now.Add(time.Second)
 	}
-	fmt.Fprint(o, "remote: Receiving objects: 1% (1/1)\x1b[31m\nReceiving objects: 1% (1/2)\x1b[31m\nfatal: it bro")
-	fmt.Fprint(o, "ke\n")
+	_, _ = fmt.Fprint(o, "remote: Receiving objects: 1% (1/1)\x1b[31m\nReceiving objects: 1% (1/2)\x1b[31m\nfatal: it bro")
+	_, _ = fmt.Fprint(o, "ke\n")
 	if got := strings.Join(said, "|"); got != "Receiving objects:  5% (5/12), 1.00 MiB | 1.00 MiB/s|Receiving objects:  10% (10/12), 1.00 MiB | 1.00 MiB/s" {
 		t.Errorf("said %q", got)
 	}
@@ -250,9 +250,9 @@ func TestProgressIsToldNowAndThen(t *testing.T) {
 		t.Errorf("kept %q", o.text())
 	}
 	for range 10_000 { // a server that talks much
-		fmt.Fprint(o, strings.Repeat("remote: x", 1000)+"\n")
+		_, _ = fmt.Fprint(o, strings.Repeat("remote: x", 1000)+"\n")
 	}
-	fmt.Fprint(o, "fatal: the end\n")
+	_, _ = fmt.Fprint(o, "fatal: the end\n")
 	if text := o.text(); len(text) > maxLines*(maxLine+1) || lastLine(text) != "the end" {
 		t.Errorf("%d bytes were kept, ending in %q", len(text), lastLine(text))
 	}

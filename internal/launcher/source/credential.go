@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -87,7 +88,7 @@ type keyring struct {
 	conns  map[net.Conn]bool
 }
 
-func (c credential) keyring() (*keyring, error) {
+func (c credential) keyring(ctx context.Context) (*keyring, error) {
 	unusable := func(err error) error {
 		// Never the parser's text: it may quote the key.
 		return fault.Wrap(err, fault.Invalid, "the SSH key of the source credential for %s cannot be used", c.c.Host).Named("source_credential")
@@ -107,7 +108,7 @@ func (c credential) keyring() (*keyring, error) {
 	if k.dir, err = os.MkdirTemp("", "spaceport-ssh-"); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the SSH key cannot be handed to ssh: %v", err).Named("source_credential")
 	}
-	if k.listener, err = net.Listen("unix", k.socket()); err != nil {
+	if k.listener, err = (&net.ListenConfig{}).Listen(ctx, "unix", k.socket()); err != nil {
 		_ = os.RemoveAll(k.dir)
 		return nil, fault.Wrap(err, fault.Internal, "the SSH key cannot be handed to ssh: %v", err).Named("source_credential")
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"unicode"
@@ -39,9 +40,9 @@ var redirect = regexp.MustCompile(`returned error: 30[12378]\b`)
 // explain makes one sentence of what git and ssh said, whose texts are those of
 // LC_ALL=C.
 func (c *cache) explain(err error) error {
-	f, ok := err.(*failure)
-	if !ok {
-		return err
+	f := (*failure)(nil)
+	if fault.As(err) != nil || !errors.As(err, &f) {
+		return err // it says what is wrong already
 	}
 	host, at := c.at.host, c.at.shown()
 	say := func(kind fault.Code, name, hint, message string, args ...any) error {

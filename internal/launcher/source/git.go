@@ -111,7 +111,7 @@ func (c *cache) run(ctx context.Context, do call) (string, error) {
 	)
 	cmd.Dir, cmd.Stdin = c.dir, do.stdin
 	if do.remote {
-		done, err := c.connect(cmd, do.trace)
+		done, err := c.connect(ctx, cmd, do.trace)
 		if err != nil {
 			return "", err
 		}
@@ -148,12 +148,12 @@ func verb(args []string) string {
 }
 
 // connect gives a command what it needs to reach another host. done takes it back.
-func (c *cache) connect(cmd *exec.Cmd, trace bool) (done func(), err error) {
+func (c *cache) connect(ctx context.Context, cmd *exec.Cmd, trace bool) (done func(), err error) {
 	o := c.f.o
 	done = func() {}
 	switch c.at.scheme {
 	case "ssh":
-		command, end, err := c.ssh()
+		command, end, err := c.ssh(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -182,13 +182,13 @@ func (c *cache) connect(cmd *exec.Cmd, trace bool) (done func(), err error) {
 // ssh returns the command that git reaches a host by. It reads no configuration of
 // the system or of a user, knows no key but the credential's, and believes no host
 // whose key was not told to it beforehand.
-func (c *cache) ssh() (command string, done func(), err error) {
+func (c *cache) ssh(ctx context.Context) (command string, done func(), err error) {
 	known := c.f.o.KnownHosts
 	identity := "none"
 	done = func() {}
 	if !c.credential.none() {
 		known += "\n" + c.credential.c.KnownHosts
-		keys, err := c.credential.keyring()
+		keys, err := c.credential.keyring(ctx)
 		if err != nil {
 			return "", nil, err
 		}
