@@ -61,7 +61,7 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 	case wire.NextJob:
 		return t.next(ctx, work, w, o, decision)
 	}
-	t.finishBeside(w.dir)
+	t.finish(w.dir)
 	return nil
 }
 
@@ -72,20 +72,6 @@ func (t *task) finish(d *rundir.Dir) {
 	t.markMu.Unlock()
 	t.hold(nil, nil)
 	t.clear(d)
-}
-
-// finishBeside is finish for what no other attempt can meet: the next one need
-// not wait until it is gone.
-func (t *task) finishBeside(d *rundir.Dir) {
-	if t.elsewhere() != "" {
-		t.finish(d) // the same run may come back to the same place
-		return
-	}
-	t.markMu.Lock()
-	t.marks = nil
-	t.markMu.Unlock()
-	t.hold(nil, nil)
-	t.runner.owned.Go(func() { t.discard(d) })
 }
 
 // clear removes a container, if d is not nil, and the attempt's workspace wherever

@@ -5,6 +5,8 @@ package container
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,5 +183,21 @@ func TestAHelperContainerGivesAndTakesATreeForALauncherThatMayNot(t *testing.T) 
 	}
 	if found, err := d.api.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("name", "spaceport-own-")}); err != nil || len(found.Items) > 0 {
 		t.Errorf("helpers left: %v, %v", found.Items, err)
+	}
+}
+
+func TestAContainerThatIsGivenUpWhileItIsMadeDoesNotStay(t *testing.T) {
+	t.Parallel()
+	d, s := newDocker(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// The caller goes when the engine has been asked and has not answered yet.
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }})
+	if err := d.Create(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	// The name is taken from the moment on in which an engine begins to make one.
+	if err := d.Create(t.Context(), s); err != nil {
+		t.Errorf("made again: %v", err)
 	}
 }

@@ -70,8 +70,14 @@ func (d *Docker) create(ctx context.Context, name string, cfg container.Config, 
 	// The worker's own few lines. The log of a run goes through out/.
 	host.LogConfig = container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1m", "max-file": "1"}}
 
-	_, err := d.api.ContainerCreate(ctx, client.ContainerCreateOptions{Config: &cfg, HostConfig: &host, Name: name})
+	// An engine goes on making a container whose caller has gone, and nobody would
+	// remove it: its answer is waited for though the caller gives up.
+	answer, cancel := outlive(ctx, lastAnswer)
+	defer cancel()
+	_, err := d.api.ContainerCreate(answer, client.ContainerCreateOptions{Config: &cfg, HostConfig: &host, Name: name})
 	switch {
+	case err == nil && ctx.Err() != nil:
+		return errors.Join(ctx.Err(), d.remove(answer, name))
 	case err == nil:
 		return nil
 	case errdefs.IsConflict(err):
@@ -86,6 +92,22 @@ func (d *Docker) create(ctx context.Context, name string, cfg container.Config, 
 			Named("docker_mount").WithHint("make it on this worker, or change the setting of extra mounts")
 	}
 	return d.failed("create container "+name, err)
+}
+
+// lastAnswer is how long an engine's answer is waited for after the caller gave up.
+const lastAnswer = 10 * time.Second
+
+// outlive returns a context that ends later than ctx does, by that time.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		late := time.AfterFunc(by, cancel)
+		context.AfterFunc(longer, func() { late.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
 }
 
 func bind(m Mount) mount.Mount {
