@@ -107,8 +107,11 @@ func TestSecretsTooShortToBeMaskedAreNamed(t *testing.T) {
 	s := settings(t, "SPACELIFT_MASK_ENVS=PIN,LONG,UNSET,PLAIN", "PIN=123", "LONG=long enough")
 	j := &wire.Job{
 		Environment: []wire.Variable{
-			{Name: "wo_S", Value: "xy", Secret: true}, {Name: "PLAIN", Value: "no"}, {Name: "OPEN", Value: "no"},
-			{Name: "FINE", Value: "four", Secret: true}, {Name: "EMPTY", Secret: true},
+			{Name: "wo_S", Value: "xy", Secret: true},
+			{Name: "PLAIN", Value: "no"},
+			{Name: "OPEN", Value: "no"},
+			{Name: "FINE", Value: "four", Secret: true},
+			{Name: "EMPTY", Secret: true},
 		},
 		Files: []wire.File{{Path: "source/pin", Content: []byte(" 1\n"), Secret: true}, {Path: "open", Content: []byte("1")}},
 	}

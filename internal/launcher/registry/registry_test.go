@@ -242,13 +242,13 @@ func instance(t *testing.T, answer func(w http.ResponseWriter, r *http.Request))
 		switch {
 		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
 			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
-			fmt.Fprint(w, "metadata-token")
+			_, _ = fmt.Fprint(w, "metadata-token")
 		case r.Header.Get("X-Aws-Ec2-Metadata-Token") != "metadata-token":
 			w.WriteHeader(http.StatusUnauthorized)
 		case strings.HasSuffix(r.URL.Path, "/iam/security-credentials/") || strings.HasSuffix(r.URL.Path, "/iam/security-credentials-extended/"):
-			fmt.Fprint(w, "worker-role")
+			_, _ = fmt.Fprint(w, "worker-role")
 		case strings.HasSuffix(r.URL.Path, "/worker-role"):
-			fmt.Fprintf(w, `{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"AKIDROLE","SecretAccessKey":"canary-role","Token":"canary-session","Expiration":%q}`,
+			_, _ = fmt.Fprintf(w, `{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"AKIDROLE","SecretAccessKey":"canary-role","Token":"canary-session","Expiration":%q}`,
 				time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 		default:
 			w.WriteHeader(http.StatusNotFound)
@@ -274,7 +274,7 @@ func TestAnECRTokenComesByTheInstancesRole(t *testing.T) {
 	instance(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Header.Get("X-Amz-Target") + " " + r.Header.Get("Authorization") + " " + r.Header.Get("X-Amz-Security-Token")
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		fmt.Fprintf(w, `{"authorizationData":[{"authorizationToken":%q,"proxyEndpoint":"https://%s"}]}`, base64.StdEncoding.EncodeToString([]byte("AWS:registry-token")), ecrOfTest)
+		_, _ = fmt.Fprintf(w, `{"authorizationData":[{"authorizationToken":%q,"proxyEndpoint":"https://%s"}]}`, base64.StdEncoding.EncodeToString([]byte("AWS:registry-token")), ecrOfTest)
 	})
 	for range 2 {
 		header, err := setup(t, `{"auths":{"other.test":{"auth":"YTpi"}}}`, nil).Header(t.Context(), ecrOfTest)
@@ -299,7 +299,7 @@ func TestARoleThatMayNotIsOneSentence(t *testing.T) {
 	instance(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Amzn-ErrorType", "AccessDeniedException")
 		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `{"__type":"AccessDeniedException","Message":"canary is not authorized"}`)
+		_, _ = fmt.Fprint(w, `{"__type":"AccessDeniedException","Message":"canary is not authorized"}`)
 	})
 	_, err := setup(t, "", nil).Header(t.Context(), ecrOfTest)
 	if f := fault.As(err); f == nil || f.Code != "forbidden.ecr_credentials" || !strings.Contains(err.Error(), ecrOfTest) || !strings.Contains(err.Error(), "ecr:GetAuthorizationToken") ||
