@@ -14,6 +14,8 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy/evaluator"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/version"
 	"github.com/spaceport-iac/spaceport/internal/worker"
@@ -35,6 +37,10 @@ func run(args []string) int {
 			return runWorker(args[1:])
 		case "supervise":
 			return container.SuperviseMain(args[1:])
+		case policy.EvaluatorCommand:
+			return evaluator.Main()
+		case "policy":
+			return policyCommand(args[1:])
 		case "version":
 			fmt.Println(version.String())
 			return exitOK

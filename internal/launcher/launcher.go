@@ -22,6 +22,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/identity"
 	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
 	"github.com/spaceport-iac/spaceport/internal/launcher/registry"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
@@ -77,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Clock == nil {
 		o.Clock = lease.BootClock
 	}
-	l, err := assemble(o)
+	l, err := assemble(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // assemble builds everything that needs no mothership, in one place.
-func assemble(o Options) (l *Launcher, err error) {
+func assemble(ctx context.Context, o Options) (l *Launcher, err error) {
 	// The key must not be read from this process's memory by a run on the same
 	// host, nor be inherited by a child.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -123,13 +124,13 @@ func assemble(o Options) (l *Launcher, err error) {
 		}
 	}()
 	o.Log.Info("data directory taken", "dir", s.DataDir, "slot", l.id.Slot())
-	if err := l.makeRunner(); err != nil {
+	if err := l.makeRunner(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *Launcher) makeRunner() error {
+func (l *Launcher) makeRunner(ctx context.Context) error {
 	s, path := l.o.Settings, os.Getenv("PATH")
 	store, err := tool.NewStore(filepath.Join(s.DataDir, "bin"))
 	if err != nil {
@@ -138,6 +139,10 @@ func (l *Launcher) makeRunner() error {
 	binary, err := store.Keep(l.o.Binary)
 	if err != nil {
 		return unusable(s.DataDir, err)
+	}
+	asked, err := l.openPolicy(ctx, binary)
+	if err != nil {
+		return err
 	}
 	if l.backend, err = l.makeBackend(binary); err != nil {
 		return err
@@ -170,9 +175,28 @@ func (l *Launcher) makeRunner() error {
 		Client: l.api, Backend: l.backend, Settings: s, Source: sources, Tools: tools, Journal: l.journal, Marks: marks,
 		Key: l.key, Origin: l.token.Origin, Pool: l.token.Pool, RunsDir: l.id.Runs(), Binary: binary, Log: l.o.Log,
 		Now: l.o.Now, Clock: l.o.Clock, Boot: lease.BootID(), NewID: func() string { return ulid.Make().String() }, Random: nonce,
-		Session: l.present, Renew: l.renew,
+		Session: l.present, Renew: l.renew, Policy: asked, Version: l.o.Version,
 	})
 	return err
+}
+
+// openPolicy checks the run initialization policy, if there is one.
+func (l *Launcher) openPolicy(ctx context.Context, binary string) (*policy.Policy, error) {
+	if l.o.Settings.Policy == "" {
+		return nil, nil
+	}
+	p, err := policy.Open(ctx, policy.Options{
+		Path: l.o.Settings.Policy, Evaluator: []string{binary, policy.EvaluatorCommand}, Decisions: filepath.Join(l.id.Dir(), "decisions"),
+		Samples: os.Stderr, Now: l.o.Now, Log: l.o.Log,
+	})
+	if err != nil {
+		return nil, named(setting.EnvPolicy, err)
+	}
+	l.o.Log.Info("run initialization policy taken", "path", l.o.Settings.Policy, "rego", p.Version(), "digest", p.Digest())
+	for _, w := range p.Warnings() {
+		l.o.Log.Warn("the run initialization policy may not be as meant", "reason", w)
+	}
+	return p, nil
 }
 
 func (l *Launcher) makeBackend(binary string) (container.Backend, error) {

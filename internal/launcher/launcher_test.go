@@ -21,6 +21,8 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/launchertest"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy/evaluator"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/wire"
@@ -33,6 +35,8 @@ func TestMain(m *testing.M) {
 		switch args := os.Args[1:]; args[0] {
 		case "supervise":
 			os.Exit(container.SuperviseMain(args[1:]))
+		case policy.EvaluatorCommand:
+			os.Exit(evaluator.Main())
 		case "put-state":
 			os.Exit(putState(args[1]))
 		case "worker":

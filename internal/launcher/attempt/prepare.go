@@ -59,6 +59,10 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 		return nil, refusal{err}
 	}
 	image := t.runner.image(job)
+	// Before anything is fetched or opened, and before a container that waits is taken.
+	if err := t.ask(ctx, job, image, previous != nil); err != nil {
+		return nil, err
+	}
 	k := kind{class: job.Class, image: image, vendor: job.Vendor}
 	var (
 		waited *standby
@@ -155,6 +159,9 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	rec.Core = core.Lines
 	rec.Job = stripped(*job)
 	t.workerJob(p, job, carried)
+	if err := t.askResolved(ctx, p, job, image, carried, previous != nil); err != nil {
+		return nil, err
+	}
 	// The record is on the disk at the release alone: until then a launcher that
 	// comes after asks for the job again.
 	return p, nil

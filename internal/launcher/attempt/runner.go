@@ -14,6 +14,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
 	"github.com/spaceport-iac/spaceport/internal/launcher/tool"
@@ -45,6 +46,9 @@ type Options struct {
 	RunsDir  string // of run directories, below the data directory
 	Binary   string // the worker's, below the data directory
 	Log      *slog.Logger
+	// Policy is asked about every job; none is if nil.
+	Policy  *policy.Policy
+	Version string // of this launcher
 
 	Now    func() time.Time
 	Clock  lease.Clock

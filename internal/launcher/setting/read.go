@@ -53,6 +53,16 @@ func readDataDir(s *Settings, value string, _ Input) error {
 	return nil
 }
 
+// readPolicy reads the path alone; what stands there is checked by compiling it.
+func readPolicy(s *Settings, value string, _ Input) error {
+	path, err := filepath.Abs(value)
+	if err != nil {
+		return fmt.Errorf("%q cannot be made an absolute path", value)
+	}
+	s.Policy = path
+	return nil
+}
+
 func readBackend(s *Settings, value string, _ Input) error {
 	if value != "docker" && value != "process" {
 		return fmt.Errorf("%q is neither docker nor process", value)

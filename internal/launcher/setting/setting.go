@@ -74,6 +74,7 @@ type Settings struct {
 	ImageRetention  time.Duration // that an image that was pulled may be unused; 0: for ever
 
 	Recovery        []seal.Recipient
+	Policy          string // path of the run initialization policy; empty: none
 	AllowFileSource bool
 	KnownHosts      string            // lines of SSH host keys
 	PrivateVCS      map[string]string // base endpoints behind private://NAME, by name

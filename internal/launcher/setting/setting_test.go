@@ -118,7 +118,6 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 		{nil, "SPACELIFT_METADATA_zone=" + strings.Repeat("x", 1025), `SPACELIFT_METADATA_zone: the tag's value has 1025 bytes and may have 1024`},
 		{nil, "SPACELIFT_RECOVERY_RECIPIENTS=age1nope", "SPACELIFT_RECOVERY_RECIPIENTS: "},
 		{nil, "SPACELIFT_WHITELIST_ENVS=ro_SPACELIFT_TOKEN", "SPACELIFT_TOKEN is never given to a run"},
-		{nil, "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY=/p.rego", "this version cannot evaluate a run initialization policy"},
 		{nil, "SPACELIFT_TOKEN=", "SPACELIFT_TOKEN is not set"},
 		{nil, "SPACELIFT_RUN_LOG_LIMIT=2GB", `SPACELIFT_RUN_LOG_LIMIT: "2GB" is not a size such as 512MiB or 2GiB`},
 		{nil, "SPACELIFT_RUN_LOG_LIMIT=100KiB", `SPACELIFT_RUN_LOG_LIMIT: "100KiB" is not between 1MiB and 64GiB`},

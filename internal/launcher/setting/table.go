@@ -1,10 +1,6 @@
 package setting
 
-import (
-	"strings"
-
-	"github.com/spaceport-iac/spaceport/internal/fault"
-)
+import "strings"
 
 // Names that other packages need.
 const (
@@ -57,19 +53,12 @@ func Table() []Row {
 		{Env: "DOCKER_HOST", Flag: "docker-host", Help: "The container engine's address, such as unix:///var/run/docker.sock or tcp://host:2376; the default socket if empty.", read: text(func(s *Settings) *string { return &s.DockerHost })},
 		{Env: "SPACELIFT_RUN_LOG_LIMIT", Flag: "run-log-limit", Default: "2GiB", Help: "How much log the container of a run may write; the rest is dropped behind a line that says so. From 1MiB to 64GiB.", read: readLogLimit},
 		{Env: "SPACELIFT_RUN_LOG_BACKLOG", Flag: "run-log-backlog", Default: "1GiB", Help: "How much of a run's log may wait on this host's disk while the mothership does not take it; then the tool waits for room. From 1MiB to 64GiB.", read: readLogBacklog},
-		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Not in this version, which refuses to start with it: a policy is never left out silently.", read: refusePolicy},
+		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Path of a Rego file that is asked before each run whether it may go on. One that cannot be used stops the start, naming line and rule. See [initialization-policy.md](initialization-policy.md).", read: readPolicy},
 		{Env: "SPACELIFT_DEBUG", Flag: "debug", Default: "false", Switch: true, Help: "Print the exact commands of a run to its log.", read: boolean(func(s *Settings) *bool { return &s.Debug })},
 		{Env: "SPACELIFT_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "What the launcher's own log tells: debug, info, warn or error.", read: readLogLevel},
 		{Env: "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED", Flag: "sensitive-output-upload-enabled", Next: true, Switch: true, Help: "Seal sensitive outputs for stacks that depend on this one."},
 		{Env: "SPACELIFT_RUN_LOGS_ON_STANDARD_OUTPUT_ENABLED", Flag: "run-logs-on-standard-output-enabled", Next: true, Switch: true, Help: "Write run logs to standard output too."},
 	}
-}
-
-// refusePolicy stops a launcher whose operator relies on a policy that this
-// version cannot evaluate: starting without it would run what it should deny.
-func refusePolicy(*Settings, string, Input) error {
-	return fault.New(fault.Unsupported, "this version cannot evaluate a run initialization policy").
-		WithHint("unset it only if runs may start without it")
 }
 
 // Docs renders docs/launcher-settings.md.
@@ -102,7 +91,7 @@ func Docs() string {
 // Usage renders --help.
 func Usage() string {
 	var b strings.Builder
-	b.WriteString("spacelift-launcher takes runs for a worker pool.\n\nUsage: spacelift-launcher [--name value ...]\n       spacelift-launcher version\n\n")
+	b.WriteString("spacelift-launcher takes runs for a worker pool.\n\nUsage: spacelift-launcher [--name value ...]\n       spacelift-launcher version\n       spacelift-launcher policy test [--input FILE] POLICY\n\n")
 	for _, row := range Table() {
 		if row.Next {
 			continue
