@@ -120,8 +120,8 @@ func code(ws unix.WaitStatus) int {
 
 // proc is a row of the process table.
 type proc struct {
-	pid, parent, session int
-	zombie               bool
+	pid, parent, group, session int
+	zombie, asleep, still       bool
 }
 
 // processes reads the process table. It uses what every kernel's /proc has.
@@ -158,8 +158,18 @@ func parseStat(pid int, stat string) (proc, bool) {
 		return proc{}, false
 	}
 	parent, err1 := strconv.Atoi(fields[1])
-	session, err2 := strconv.Atoi(fields[3])
-	return proc{pid: pid, parent: parent, session: session, zombie: fields[0] == "Z" || fields[0] == "X"}, err1 == nil && err2 == nil
+	group, err2 := strconv.Atoi(fields[2])
+	session, err3 := strconv.Atoi(fields[3])
+	p := proc{pid: pid, parent: parent, group: group, session: session}
+	switch fields[0] {
+	case "Z", "X":
+		p.zombie = true
+	case "S":
+		p.asleep = true
+	case "T", "t", "D": // stopped, or in the kernel: a parent waits there for vfork
+		p.still = true
+	}
+	return p, errors.Join(err1, err2, err3) == nil
 }
 
 func cutLast(s string, sep byte) (before, after string, found bool) {

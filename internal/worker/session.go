@@ -155,9 +155,7 @@ func (s *session) halt(e *ended, pid int, h halt, deadline *<-chan time.Time) {
 		return
 	}
 	if first {
-		late := starting(processes(), pid)
-		_ = unix.Kill(-pid, unix.SIGINT)
-		late.interrupt()
+		interrupt(pid)
 		*deadline = time.After(s.grace)
 	}
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,65 @@ type unborn map[int]string // pid to its parent's command line
 // lateLimit is how long such a process is waited for. A subshell never becomes
 // anything else, and is a shell that got its signal.
 const lateLimit = 200 * time.Millisecond
+
+const (
+	// momentLimit is how long a moment is looked for at which the shell waits. One
+	// that works by itself has none.
+	momentLimit = 100 * time.Millisecond
+	// stopLimit is how long a group is waited for to stand still. It does at once but
+	// on a machine that is very busy.
+	stopLimit = 200 * time.Millisecond
+)
+
+// interrupt sends the group of a phase's shell an interrupt, such that all hear it
+// who are there or about to be. A shell with a trap that is on its way from one
+// command to the next notes the signal and starts the next all the same; so a
+// moment is chosen at which it waits. The group is stopped for as long as it is
+// looked at, for what is forked between a look and the signal would be missed.
+func interrupt(shell int) {
+	var table []proc
+	for end := time.Now().Add(momentLimit); ; pause(time.Millisecond) {
+		table = processes()
+		late := time.Now().After(end)
+		if !late && !slices.ContainsFunc(table, func(p proc) bool { return p.pid == shell && p.asleep }) {
+			continue
+		}
+		waitsFor := children(table, shell)
+		_ = unix.Kill(-shell, unix.SIGSTOP)
+		table = stopped(shell)
+		if late || slices.Equal(waitsFor, children(table, shell)) {
+			break
+		}
+		_ = unix.Kill(-shell, unix.SIGCONT)
+	}
+	late := starting(table, shell)
+	_ = unix.Kill(-shell, unix.SIGINT)
+	_ = unix.Kill(-shell, unix.SIGCONT)
+	late.interrupt()
+}
+
+// stopped waits until every process of a group that was told to stop stands still.
+func stopped(group int) []proc {
+	for end := time.Now().Add(stopLimit); ; pause(time.Millisecond) {
+		table := processes()
+		moves := func(p proc) bool { return p.group == group && !p.zombie && !p.still }
+		if !slices.ContainsFunc(table, moves) || time.Now().After(end) {
+			return table
+		}
+	}
+}
+
+// children returns the living children of a process, in order.
+func children(table []proc, parent int) []int {
+	var living []int
+	for _, p := range table {
+		if p.parent == parent && !p.zombie {
+			living = append(living, p.pid)
+		}
+	}
+	slices.Sort(living)
+	return living
+}
 
 // starting returns the unborn processes of a session.
 func starting(table []proc, session int) unborn {
