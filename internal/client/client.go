@@ -48,6 +48,10 @@ const (
 // New returns a client, or a fault that names the option that cannot be used.
 func New(o Options) (*Client, error) {
 	base, err := url.Parse(strings.TrimRight(o.Endpoint, "/"))
+	if strings.Contains(o.Endpoint, "@") {
+		// Not repeated: what is before it may be a password.
+		return nil, fault.New(fault.Invalid, "the endpoint of the API has a user or a password in it").WithHint("give its base URL, such as https://spaceport.example.com")
+	}
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return nil, fault.New(fault.Invalid, "%q is no endpoint of the API", o.Endpoint).WithHint("give its base URL, such as https://spaceport.example.com")
 	}
@@ -142,18 +146,19 @@ func (c *Client) decode(status int, content []byte, into any) error {
 		Data   json.RawMessage
 		Errors []problem
 	}
-	if err := json.Unmarshal(content, &answer); err != nil {
-		return fault.Wrap(err, fault.Unavailable, "%s answered %d and no GraphQL", c.url, status).
-			WithHint("check that the endpoint is that of a Spaceport server")
-	}
-	if len(answer.Errors) > 0 {
+	err := json.Unmarshal(content, &answer)
+	if err == nil && len(answer.Errors) > 0 && answer.Errors[0].Message != "" {
 		return answer.Errors[0].fault()
 	}
-	if into == nil {
-		return nil
+	if err == nil && (len(answer.Errors) > 0 || len(answer.Data) == 0 || answer.Data[0] != '{') {
+		err = errors.New("it has neither data nor an error that says anything")
 	}
-	if err := json.Unmarshal(answer.Data, into); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
+	if err == nil && into != nil {
+		err = json.Unmarshal(answer.Data, into)
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "%s answered %d and no GraphQL that can be understood", c.url, status).
+			WithHint("check that the endpoint is that of a Spaceport server")
 	}
 	return nil
 }

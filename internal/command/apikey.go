@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/apikey"
 	"github.com/spaceport-iac/spaceport/internal/mothership/id"
@@ -23,6 +24,9 @@ type apiKeyCreate struct {
 
 // Run makes the key. Whoever can write the data directory needs no permission.
 func (c apiKeyCreate) Run(ctx context.Context, p Process) (err error) {
+	if c.Admin && c.Role != "" {
+		return misuse{fault.New(fault.Invalid, "--admin and --role exclude each other").WithHint("an administrator's key may do everything already")}
+	}
 	newID := id.Maker(time.Now, rand.Reader)
 	d, err := installation.OpenDatabase(ctx, c.Data)
 	if err != nil {

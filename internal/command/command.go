@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -84,12 +85,43 @@ func Main(ctx context.Context, p Process) (code int) {
 	if err != nil {
 		return report(p, err)
 	}
-	chosen, err := parser.Parse(p.Args)
+	chosen, err := parser.Parse(words(p.Args))
 	if err != nil {
-		_, _ = fmt.Fprintf(p.Stderr, "spaceport: %v\nspaceport --help lists what there is\n", err)
-		return usage
+		return report(p, misuse{misread(err)})
 	}
 	return report(p, chosen.Run())
+}
+
+// words are the arguments, with what people try first in the place of what it
+// means.
+func words(args []string) []string {
+	if len(args) == 1 {
+		switch args[0] {
+		case "help":
+			return []string{"--help"}
+		case "--version":
+			return []string{"version"}
+		}
+	}
+	return args
+}
+
+// misread says what is wrong with the arguments and which help says how it is
+// right: that of the command, as far as it was understood.
+func misread(err error) error {
+	sentence, help := err.Error(), "spaceport --help"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if node := parse.Context.Selected(); node != nil {
+			help = "spaceport " + node.Path() + " --help"
+		} else if path := parse.Context.Path; len(path) > 0 && path[len(path)-1].Node() != nil {
+			help = strings.TrimSpace("spaceport "+path[len(path)-1].Node().Path()) + " --help"
+		}
+	}
+	if flag, _, cut := strings.Cut(sentence, `: expected `); cut && strings.HasSuffix(sentence, "(<EOL>)") {
+		sentence = flag + " needs a value"
+	}
+	return fault.New(fault.Invalid, "%s", sentence).WithHint("%s says what there is", help)
 }
 
 // misuse marks an error of how a command was called.
@@ -107,11 +139,25 @@ func report(p Process, err error) int {
 	if f := fault.As(err); f != nil {
 		sentence = f.Error() // without what the log alone should keep
 	}
-	_, _ = fmt.Fprintf(p.Stderr, "spaceport: %s\n", sentence)
+	_, _ = fmt.Fprintf(p.Stderr, "spaceport: %s\n", line(sentence))
 	if errors.As(err, &misuse{}) {
 		return usage
 	}
 	return failed
+}
+
+// line is text as one line that does nothing to a terminal: a server's answer or
+// the name of a file may be in it.
+func line(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.TrimSpace(text))
 }
 
 type versionCommand struct{}

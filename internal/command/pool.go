@@ -27,7 +27,11 @@ func api(p Process) (*client.Client, error) {
 				WithHint("set %s, %s and %s; spaceport apikey create makes a key", envEndpoint, envID, envSecret)}
 		}
 	}
-	return client.New(client.Options{Endpoint: p.env(envEndpoint), ID: p.env(envID), Secret: p.env(envSecret)})
+	c, err := client.New(client.Options{Endpoint: p.env(envEndpoint), ID: p.env(envID), Secret: p.env(envSecret)})
+	if err != nil {
+		return nil, misuse{err}
+	}
+	return c, nil
 }
 
 type poolCreate struct {

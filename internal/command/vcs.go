@@ -72,8 +72,9 @@ func (c vcsSet) Run(ctx context.Context, p Process) error {
 
 // content reads what must not stand in arguments.
 func content(p Process, what, file string) (string, error) {
-	source := p.Stdin
+	source, name := p.Stdin, "standard input"
 	if file != "-" {
+		name = "the file " + file
 		opened, err := os.Open(file)
 		if err != nil {
 			return "", misuse{fault.Wrap(err, fault.Invalid, "the file %s of the %s cannot be read", file, what)}
@@ -83,7 +84,7 @@ func content(p Process, what, file string) (string, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(source, maxSecretFile+1))
 	if err != nil || len(data) > maxSecretFile || strings.TrimSpace(string(data)) == "" {
-		return "", misuse{fault.Wrap(err, fault.Invalid, "the file %s of the %s cannot be read, is empty, or is larger than %d KiB", file, what, maxSecretFile>>10)}
+		return "", misuse{fault.Wrap(err, fault.Invalid, "%s of the %s cannot be read, is empty, or is larger than %d KiB", name, what, maxSecretFile>>10)}
 	}
 	return string(data), nil
 }

@@ -25,7 +25,7 @@ func (s *Server) present(ctx context.Context, err error) *gqlerror.Error {
 			return answer
 		}
 		if ctx.Err() != nil {
-			f = fault.Wrap(err, fault.Unavailable, "the request was given up")
+			f = givenUp(ctx)
 		} else {
 			s.o.Log.ErrorContext(ctx, "an operation failed", slog.String("path", answer.Path.String()), slog.Any("err", err))
 			f = fault.Public(err)

@@ -43,7 +43,7 @@ func (s *Service) Discard(ctx context.Context, id string) (*Run, error) {
 		case run.Queued, run.Ready, run.Unconfirmed, run.PendingReview, run.Confirmed:
 			return s.o.Mover.Move(ctx, tx, r, run.Discarded, run.User, actor(ctx), "")
 		}
-		return refuse(r, "discarded")
+		return refuseEnd(r, "discarded")
 	})
 }
 
@@ -56,10 +56,7 @@ func (s *Service) Cancel(ctx context.Context, id string) (*Run, error) {
 		case run.Queued, run.Ready:
 			return s.o.Mover.Move(ctx, tx, r, run.Canceled, run.User, actor(ctx), "")
 		}
-		if r.State.OnWorker() {
-			return refuse(r, "cancelled").WithHint("stop it instead")
-		}
-		return refuse(r, "cancelled")
+		return refuseEnd(r, "cancelled")
 	})
 }
 
@@ -84,15 +81,30 @@ func (s *Service) Stop(ctx context.Context, id, note string) (*Run, error) {
 			}
 			// Taken back before anybody accepted it: nothing has run.
 			return s.o.Mover.Move(ctx, tx, r, run.Canceled, run.User, who, reason)
-		case run.Queued, run.Ready:
-			return refuse(r, "stopped").WithHint("cancel it instead")
-		case run.Applying, run.Performing, run.Destroying:
-			return refuse(r, "stopped").WithHint("it is changing things and ends by itself")
-		case run.Confirmed, run.PreparingApply:
-			return refuse(r, "stopped").WithHint("it has been confirmed")
 		}
-		return refuse(r, "stopped")
+		return refuseEnd(r, "stopped")
 	})
+}
+
+// refuseEnd says that a run cannot be ended in the way that was asked for, and
+// which way there is.
+func refuseEnd(r *Run, what string) error {
+	f := refuse(r, what)
+	switch r.State {
+	case run.Queued, run.Ready:
+		return f.WithHint("cancel it instead")
+	case run.Preparing, run.Initializing, run.Planning:
+		return f.WithHint("stop it instead")
+	case run.Unconfirmed, run.PendingReview:
+		return f.WithHint("discard it instead")
+	case run.Confirmed:
+		return f.WithHint("it has been confirmed; as long as no worker has it, discard it")
+	case run.PreparingApply:
+		return f.WithHint("it has been confirmed, and a worker has it")
+	case run.Applying, run.Performing, run.Destroying:
+		return f.WithHint("it is changing things and ends by itself")
+	}
+	return f
 }
 
 // Retry makes a new run of the type, commit and command of one that has ended.

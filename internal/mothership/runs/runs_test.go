@@ -77,6 +77,43 @@ func TestWhatAPersonMayDoInWhichState(t *testing.T) {
 	}
 }
 
+// Who is told to stop a run instead must then be able to stop it.
+func TestWhoCannotEndARunInOneWayIsToldOfOneThatWorks(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	st := w.Stack("web", nil)
+	ends := map[string]func(id string) error{
+		"cancel":  func(id string) error { _, err := w.Runs.Cancel(w.Ctx(), id); return err },
+		"discard": func(id string) error { _, err := w.Runs.Discard(w.Ctx(), id); return err },
+		"stop":    func(id string) error { _, err := w.Runs.Stop(w.Ctx(), id, ""); return err },
+	}
+	for _, from := range states {
+		r := w.Trigger(st, run.Proposed)
+		w.Exec(`UPDATE run SET state = $2 WHERE id = $1`, r.ID, string(from))
+		said, works := map[string]string{}, map[string]bool{}
+		for name, end := range ends {
+			// Tried, and taken back: each way is tried from the same state.
+			err := end(r.ID)
+			works[name] = err == nil
+			if f := fault.As(err); f != nil {
+				said[name] = f.Hint
+			}
+			w.Exec(`UPDATE run SET state = $2 WHERE id = $1`, r.ID, string(from))
+		}
+		for name, hint := range said {
+			for other := range ends {
+				if strings.HasPrefix(hint, other+" it") && !works[other] {
+					t.Errorf("%s of a run that is %s is answered %q, which does not work either", name, from, hint)
+				}
+			}
+			if hint == "" && (works["cancel"] || works["discard"] || works["stop"]) && !from.Terminal() {
+				t.Errorf("%s of a run that is %s is refused without a word of what works: %v", name, from, works)
+			}
+		}
+		w.Exec(`UPDATE run SET state = 'FINISHED' WHERE id = $1`, r.ID)
+	}
+}
+
 func TestAConfirmedRunThatAWorkerHasIsNotTakenBack(t *testing.T) {
 	t.Parallel()
 	w := leasetest.New(t)

@@ -99,7 +99,11 @@ func (s Settings) Resolve() (Resolved, error) {
 		}
 	}
 	for _, a := range []struct{ env, value string }{{"SPACEPORT_HTTP", s.HTTP}, {"SPACEPORT_MQTT", s.MQTT}, {"SPACEPORT_HEALTH", s.Health}} {
-		if _, port, err := net.SplitHostPort(a.value); err != nil || port == "" {
+		_, port, err := net.SplitHostPort(a.value)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
 			return r, bad(a.env, "%q is no address", a.value).WithHint("give host:port, such as 127.0.0.1:1983")
 		}
 	}

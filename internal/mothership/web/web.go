@@ -7,11 +7,8 @@ import (
 	"time"
 )
 
-// readWithin is how long a client may take to send an API request. Launchers and
-// objects have no such bound: states and workspaces are large, lines slow.
-const readWithin = time.Minute
-
-// Options are the handlers of the public server. All are needed.
+// Options are the handlers of the public server. All are needed. Each sets its own
+// deadlines: states and workspaces are large, and lines slow.
 type Options struct {
 	GraphQL http.Handler
 	Worker  http.Handler // all below /worker/
@@ -27,16 +24,8 @@ func Handler(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/worker/", o.Worker)
 	mux.Handle("/objects/", o.Objects)
-	mux.Handle("/graphql", bounded(o.GraphQL))
+	mux.Handle("/graphql", o.GraphQL)
 	return logged(mux, o.Log), nil
-}
-
-func bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A connection that cannot have a deadline is a test's: no harm.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readWithin))
-		next.ServeHTTP(w, r)
-	})
 }
 
 // logged writes a line for each request, at debug. Paths hold no secrets: signed
