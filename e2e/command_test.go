@@ -142,7 +142,7 @@ func TestEveryMistakeIsOneSentenceWithItsExitCode(t *testing.T) {
 		"an address of the server": {nil, []string{"server", "--data", dir, "--http", "nonsense"}, 2, `SPACEPORT_HTTP: "nonsense" is no address`},
 		"a port of the server":     {nil, []string{"server", "--data", dir, "--http", "127.0.0.1:99999"}, 2, `SPACEPORT_HTTP: "127.0.0.1:99999" is no address`},
 		"a port that is taken":     {nil, []string{"server", "--data", dir, "--http", strings.TrimPrefix(w.http, "http://"), "--mqtt", "127.0.0.1:0", "--health", "127.0.0.1:0"}, 1, "cannot be listened on"},
-		"a directory of no server": {nil, []string{"state", "export", "ID", "--data", dir}, 1, "is no server's data directory"},
+		"a directory of no server": {nil, []string{"state", "export", "ID", "--data", t.TempDir()}, 1, "is no server's data directory"},
 		"a directory in the way":   {nil, []string{"apikey", "create", "--name", "x", "--admin", "--data", "/proc/none"}, 1, "the data directory /proc/none cannot be made"},
 		"a state that is none":     {nil, []string{"state", "export", "ID", "--data", w.data()}, 1, `there is no state "ID"`},
 		"a key that is two things": {nil, []string{"apikey", "create", "--name", "x", "--admin", "--role", "reader", "--data", dir}, 2, "--admin and --role exclude each other"},

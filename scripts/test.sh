@@ -51,7 +51,7 @@ suite_race() { go test -race ./internal/...; }
 suite_engine() { need_engine && go test -count=1 -tags docker ./internal/launcher/... ./internal/testkit/...; }
 suite_tool() { need_terraform && go test -count=1 -tags terraform ./internal/worker/...; }
 suite_e2e() {
-  need_engine && need_terraform && need_witnesses && need curl curl && need jq jq && make --no-print-directory build &&
+  need_engine && need_terraform && need_witnesses && need curl curl && need jq jq && need sqlite3 sqlite3 && make --no-print-directory build &&
     go test -count=1 -timeout 20m -tags 'docker terraform e2e' ./e2e/...
 }
 suite_long() {

@@ -27,6 +27,7 @@ func (c apiKeyCreate) Run(ctx context.Context, p Process) (err error) {
 	if c.Admin && c.Role != "" {
 		return misuse{fault.New(fault.Invalid, "--admin and --role exclude each other").WithHint("an administrator's key may do everything already")}
 	}
+	fresh := !installation.Exists(c.Data)
 	newID := id.Maker(time.Now, rand.Reader)
 	d, err := installation.OpenDatabase(ctx, c.Data)
 	if err != nil {
@@ -48,6 +49,10 @@ func (c apiKeyCreate) Run(ctx context.Context, p Process) (err error) {
 	}{created.ID, created.Secret})
 	if err != nil {
 		return fmt.Errorf("encode key: %w", err)
+	}
+	if fresh {
+		// Right before a server's first start, and a surprise to who mistyped the name.
+		_, _ = fmt.Fprintf(p.Stderr, "spaceport: %s was no server's data directory yet: the key is good for a server that is started on it\n", line(c.Data))
 	}
 	_, err = fmt.Fprintln(p.Stdout, string(text))
 	return err

@@ -138,6 +138,13 @@ func (i *Installation) Close() error {
 	return errors.Join(errs...)
 }
 
+// Exists reports whether dir has the database of a server, or of a key that was
+// made before its first start.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, databaseFile))
+	return err == nil
+}
+
 // OpenDatabase opens the database of a data directory without taking the
 // directory, for commands beside a running server. The caller closes it.
 func OpenDatabase(ctx context.Context, dir string) (*db.DB, error) {
