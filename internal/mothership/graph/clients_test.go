@@ -146,6 +146,7 @@ var clientStory = []step{
 	{name: "changes", document: `query($run: ID!, $stack: ID!) { stack(id: $stack) { run(id: $run) { changesV3(input: {}) { resources { address previousAddress metadata { type } } } } } }`, vars: `{"run": "<run>", "stack": "web"}`, has: `"changesV3":[]`},
 	{name: "prioritised", document: `mutation($prioritize: Boolean!, $runId: ID!, $stackId: ID!) { runPrioritizeSet(stack: $stackId, run: $runId, prioritize: $prioritize) { id } }`, vars: `{"prioritize": true, "runId": "<run>", "stackId": "web"}`, has: `"id":"<run>"`},
 	{name: "cancelled", document: `mutation($run: ID!, $stack: ID!) { runCancel(stack: $stack, run: $run) { id } }`, vars: `{"run": "<run>", "stack": "web"}`, has: `"id":"<run>"`},
+	{name: "stopped, as it is already", document: `mutation($note: String!, $run: ID!, $stack: ID!) { runStop(stack: $stack, run: $run, note: $note) { id } }`, vars: `{"note": "Stopped by spacectl", "run": "<run>", "stack": "web"}`, has: `"id":"<run>"`},
 	{name: "retried", document: `mutation($run: ID!, $stack: ID!) { runRetry(stack: $stack, run: $run) { id } }`, vars: `{"run": "<run>", "stack": "web"}`, has: `"id"`, keep: "again"},
 	{name: "discarded", document: `mutation($run: ID!, $stack: ID!) { runDiscard(stack: $stack, run: $run) { id } }`, vars: `{"run": "<again>", "stack": "web"}`, has: `"id":"<again>"`},
 	{name: "all discarded", document: `mutation($stack: ID!) { runDiscardAll(stack: $stack) { discardedRuns { id } failedDiscarding } }`, vars: `{"stack": "web"}`, has: `"failedDiscarding":[]`},
