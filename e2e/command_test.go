@@ -71,8 +71,15 @@ func TestEveryCommandHasItsHelpAndNamesAWrongFlag(t *testing.T) {
 			t.Errorf("a wrong flag of %q: %+v, want %q", words, wrong, want)
 		}
 	}
-	for _, words := range []string{"help", "version", "--version"} {
-		if got := use(t, nil, "spaceport", words); got.code != 0 || got.out == "" || got.err != "" {
+	for _, program := range []string{"spaceport", "spacelift-launcher"} {
+		for _, words := range []string{"help", "--help", "-h", "version", "--version"} {
+			if got := use(t, nil, program, words); got.code != 0 || got.out == "" || got.err != "" {
+				t.Errorf("%s %s: %+v", program, words, got)
+			}
+		}
+	}
+	for _, words := range []string{"policy --help", "policy test --help"} {
+		if got := use(t, nil, "spacelift-launcher", strings.Fields(words)...); got.code != 0 || !strings.HasPrefix(got.out, "usage: spacelift-launcher policy test") || got.err != "" {
 			t.Errorf("%s: %+v", words, got)
 		}
 	}
@@ -188,9 +195,26 @@ func TestEveryMistakeIsOneSentenceWithItsExitCode(t *testing.T) {
 			mistakes[command+", "+what] = m
 		}
 	}
-	for what, m := range mistakes {
-		got := use(t, m.env, "spaceport", m.args...)
-		if got.code != m.code || got.out != "" || !strings.HasPrefix(got.err, "spaceport: ") || !strings.Contains(got.err, m.says) {
+	pool := []string{"SPACELIFT_TOKEN=c4n4ry", "SPACELIFT_POOL_PRIVATE_KEY=c4n4ry"}
+	launcherMistakes := map[string]mistake{
+		"no token":                {nil, nil, 2, "SPACELIFT_TOKEN is not set"},
+		"no key":                  {[]string{"SPACELIFT_TOKEN=c4n4ry"}, nil, 2, "SPACELIFT_POOL_PRIVATE_KEY is not set"},
+		"a token that is none":    {pool, nil, 2, "SPACELIFT_TOKEN: "},
+		"an unknown flag":         {pool, []string{"--nosuch"}, 2, "there is no flag --nosuch: see --help"},
+		"a flag of another name":  {pool, []string{"--bakend", "docker"}, 2, "there is no flag --bakend: did you mean --backend"},
+		"a flag's value":          {pool, []string{"--data"}, 2, "--data needs a value"},
+		"a wrong backend":         {pool, []string{"--backend", "vm"}, 2, `--backend: "vm" is neither docker nor process`},
+		"an unknown command":      {pool, []string{"nosuch"}, 2, `unexpected argument "nosuch"`},
+		"the worker's command":    {nil, []string{"worker"}, 2, "worker is for the launcher to call"},
+		"the supervisor's":        {nil, []string{"supervise"}, 2, "supervise is for the launcher to call"},
+		"half a command":          {nil, []string{"policy"}, 2, "policy has one command, test: spacelift-launcher policy --help says"},
+		"no policy":               {nil, []string{"policy", "test"}, 2, "the policy's file is missing"},
+		"a policy's unknown flag": {nil, []string{"policy", "test", "--nosuch", "x"}, 2, "there is no flag --nosuch"},
+		"a policy not there":      {nil, []string{"policy", "test", dir + "/none"}, 2, "cannot be read: no such file"},
+	}
+	check := func(program, what string, m mistake) {
+		got := use(t, m.env, program, m.args...)
+		if got.code != m.code || got.out != "" || !strings.HasPrefix(got.err, program+": ") || !strings.Contains(got.err, m.says) {
 			t.Errorf("%s: %+v, want %d %q", what, got, m.code, m.says)
 		}
 		if strings.Count(got.err, "\n") != 1 || strings.ContainsAny(got.err, "\x1b\t") {
@@ -199,5 +223,11 @@ func TestEveryMistakeIsOneSentenceWithItsExitCode(t *testing.T) {
 		if strings.Contains(got.err, "c4n4ry") {
 			t.Errorf("%s: a secret is shown: %s", what, got.err)
 		}
+	}
+	for what, m := range mistakes {
+		check("spaceport", what, m)
+	}
+	for what, m := range launcherMistakes {
+		check("spacelift-launcher", "launcher, "+what, m)
 	}
 }

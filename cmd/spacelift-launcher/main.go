@@ -41,7 +41,7 @@ func run(args []string) int {
 			return evaluator.Main()
 		case "policy":
 			return policyCommand(args[1:])
-		case "version":
+		case "version", "--version":
 			fmt.Println(version.String())
 			return exitOK
 		case "help", "--help", "-h":
@@ -59,7 +59,7 @@ func runWorker(args []string) int {
 	case len(args) == 2 && args[0] == "--dir":
 		return worker.Main(context.Background(), worker.Options{Dir: args[1]})
 	}
-	fmt.Fprintln(os.Stderr, "spacelift-launcher worker is for the launcher to call")
+	fmt.Fprintln(os.Stderr, "spacelift-launcher: worker is for the launcher to call")
 	return exitConfig
 }
 

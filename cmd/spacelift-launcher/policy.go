@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
@@ -23,10 +24,13 @@ Exit code 0: the run may go on; 1: it is denied; 2: no answer.
 // policyCommand tries a policy without a launcher. A policy that cannot be used
 // must not look like one that denies, so it has a code of its own.
 func policyCommand(args []string) int {
+	if wantsHelp(args) {
+		fmt.Print(policyUsage)
+		return exitOK
+	}
 	input, path, err := policyArgs(args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "spacelift-launcher:", err)
-		fmt.Fprint(os.Stderr, policyUsage)
+		fmt.Fprintf(os.Stderr, "spacelift-launcher: %v: spacelift-launcher policy --help says what there is\n", err)
 		return exitConfig
 	}
 	d, err := policyTest(context.Background(), input, path)
@@ -45,6 +49,10 @@ func policyCommand(args []string) int {
 		return exitConfig
 	}
 	return code
+}
+
+func wantsHelp(args []string) bool {
+	return slices.Contains(args, "--help") || slices.Contains(args, "-h")
 }
 
 func policyArgs(args []string) (input, path string, err error) {

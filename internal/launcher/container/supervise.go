@@ -39,7 +39,7 @@ func SuperviseMain(args []string) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 
 	if len(args) != 1 {
-		fmt.Fprintln(os.Stderr, "supervise is for the launcher's own use")
+		fmt.Fprintln(os.Stderr, "spacelift-launcher: supervise is for the launcher to call")
 		return 2
 	}
 	s := supervision{notes: notes{dir: args[0]}, signals: signals}

@@ -189,7 +189,7 @@ func parseFlags(args []string) (map[string]string, error) {
 		name, value, joined := strings.Cut(name, "=")
 		row, ok := known[name]
 		if !ok {
-			e := fault.New(fault.Invalid, "there is no flag --%s", name).Named("flag_unknown")
+			e := fault.New(fault.Invalid, "there is no flag --%s", name).Named("flag_unknown").WithHint("see --help")
 			if near := nearest(name, names); near != "" {
 				e = e.WithHint("did you mean --%s", near)
 			}
