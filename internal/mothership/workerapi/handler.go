@@ -195,11 +195,10 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	if limit > maxBody {
 		within = readLargeWithin
 	}
-	// A connection that cannot have a deadline is a test's. It ends with the body:
-	// what comes after it on the connection is another request's.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(within))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	// A connection that cannot have a deadline is a test's. The server takes it back
+	// with the body's end; until then it stays, since the server reads what is left
+	// of a body after the handler as well.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within))
 	body := http.MaxBytesReader(w, r.Body, limit)
 	if err := json.NewDecoder(body).Decode(into); err != nil {
 		var large *http.MaxBytesError
