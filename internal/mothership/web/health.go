@@ -41,7 +41,7 @@ func HealthHandler(o HealthOptions) (http.Handler, error) {
 		say(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", o.Metrics)
-	return mux, nil
+	return bounded(mux), nil
 }
 
 func say(w http.ResponseWriter, status int, sentence string) {

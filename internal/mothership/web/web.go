@@ -25,7 +25,22 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("/worker/", o.Worker)
 	mux.Handle("/objects/", o.Objects)
 	mux.Handle("/graphql", o.GraphQL)
-	return logged(mux, o.Log), nil
+	return bounded(logged(mux, o.Log)), nil
+}
+
+// restWithin is how long what a handler left of a request's body may take.
+const restWithin = 10 * time.Second
+
+// bounded ends requests whose handler has answered and whose body never ends, such
+// as one to a path that does not exist: the server reads on before it answers, and
+// anybody could hold connections that way.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		// A connection that cannot have a deadline is a test's. The server takes it
+		// back before the connection's next request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restWithin))
+	})
 }
 
 // logged writes a line for each request, at debug. Paths hold no secrets: signed
