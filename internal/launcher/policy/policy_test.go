@@ -223,8 +223,11 @@ func TestTheInputHasNoSecrets(t *testing.T) {
 		LogURLs: []wire.LogURL{{URL: canary}},
 	}
 	in := policy.NewInput(j, policy.Facts{Environment: []wire.Variable{
-		{Name: "A", Value: canary, Secret: true, Source: "stack"}, {Name: "B", Value: canary, Source: "launcher"}, {Name: "C", Value: canary, Source: "runtime"},
-		{Name: "D", Value: "open", Source: "stack"}, {Name: "E", Value: j.Repository, Source: "computed"},
+		{Name: "A", Value: canary, Secret: true, Source: "stack"},
+		{Name: "B", Value: canary, Source: "launcher"},
+		{Name: "C", Value: canary, Source: "runtime"},
+		{Name: "D", Value: "open", Source: "stack"},
+		{Name: "E", Value: j.Repository, Source: "computed"},
 	}})
 	data, err := json.Marshal(in)
 	if err != nil {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -62,7 +63,9 @@ func TestARequestThatNobodyReadsHoldsNoConnection(t *testing.T) {
 				if err := server.Close(); err != nil {
 					t.Error(err)
 				}
-				<-served
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
 			})
 		})
 	}

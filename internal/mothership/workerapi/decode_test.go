@@ -2,6 +2,7 @@ package workerapi
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -67,7 +68,9 @@ func TestABodyThatNeverEndsHoldsNoConnection(t *testing.T) {
 				if err := server.Close(); err != nil {
 					t.Error(err)
 				}
-				<-served
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
 			})
 		})
 	}
