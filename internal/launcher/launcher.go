@@ -27,6 +27,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
 	"github.com/spaceport-iac/spaceport/internal/launcher/tool"
+	"github.com/spaceport-iac/spaceport/internal/rootca"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -108,7 +109,7 @@ func assemble(ctx context.Context, o Options) (l *Launcher, err error) {
 		return nil, err
 	}
 	s.Token, s.Key = "", ""
-	l.api, err = client.New(client.Options{Endpoint: l.token.API.Endpoint, Roots: l.token.RootPool(), Log: o.Log, Version: o.Version, Now: o.Now})
+	l.api, err = client.New(client.Options{Endpoint: l.token.API.Endpoint, Roots: l.roots(), Proxy: s.Proxy, Log: o.Log, Version: o.Version, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -151,14 +152,12 @@ func (l *Launcher) makeRunner(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var proxies []string
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		if v, ok := s.Environ(name); ok {
-			proxies = append(proxies, name+"="+v)
-		}
+	bundle, err := l.bundle()
+	if err != nil {
+		return err
 	}
 	sources, err := source.New(source.Options{
-		Dir: filepath.Join(s.DataDir, "cache", "source"), Path: path, Proxies: proxies, AllowFile: s.AllowFileSource, Log: l.o.Log,
+		Dir: filepath.Join(s.DataDir, "cache", "source"), Path: path, Proxies: assignments(s.Proxy.Environ()), Hide: s.Proxy.Secrets(), CAFile: bundle, AllowFile: s.AllowFileSource, Log: l.o.Log,
 		KnownHosts: s.KnownHosts, PrivateVCS: s.PrivateVCS,
 	})
 	if err != nil {
@@ -208,7 +207,17 @@ func (l *Launcher) makeBackend(binary string) (container.Backend, error) {
 		l.o.Log.Warn("runs are plain processes of this host, without any isolation")
 		return container.NewProcess(container.ProcessOptions{DataDir: s.DataDir, RunsDir: l.id.Runs(), Supervisor: []string{binary, "supervise"}})
 	}
-	credentials, err := registry.New(registry.Options{Dir: s.DockerConfigDir, Environ: os.Environ()})
+	bundle, err := l.bundle()
+	if err != nil {
+		return nil, err
+	}
+	environ := append(os.Environ(), assignments(s.Proxy.Environ())...)
+	if bundle != "" {
+		for _, name := range rootca.BundleNames {
+			environ = append(environ, name+"="+bundle)
+		}
+	}
+	credentials, err := registry.New(registry.Options{Dir: s.DockerConfigDir, Environ: environ, HTTP: l.api.HTTP()})
 	if err != nil {
 		return nil, named("SPACELIFT_DOCKER_CONFIG_DIR", err)
 	}

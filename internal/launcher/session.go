@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -198,7 +199,7 @@ func (l *Launcher) listen(ctx context.Context) {
 		endpoint = l.token.Broker.Endpoint
 	}
 	c, err := hint.New(hint.Options{
-		Endpoint: endpoint, Roots: l.token.RootPool(), Namespace: s.answer.Namespace, Pool: s.answer.Pool, Worker: s.Worker,
+		Endpoint: endpoint, Roots: l.roots(), Proxy: l.o.Settings.Proxy, Namespace: s.answer.Namespace, Pool: s.answer.Pool, Worker: s.Worker,
 		Presence: time.Duration(s.answer.PresenceMs) * time.Millisecond, Look: l.again, Log: l.o.Log, Now: l.o.Now,
 		Certificate: func() (*tls.Certificate, error) {
 			l.mu.Lock()
@@ -216,6 +217,12 @@ func (l *Launcher) listen(ctx context.Context) {
 	if err := c.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		l.o.Log.Error("there will be no hints", "err", err)
 	}
+}
+
+// roots are who may vouch for a server. Who may vouch for the mothership itself is
+// another question, and the token's roots alone answer it.
+func (l *Launcher) roots() []*x509.Certificate {
+	return slices.Concat(l.token.RootPool(), l.o.Settings.Roots.Certificates())
 }
 
 func (l *Launcher) hinted() bool {

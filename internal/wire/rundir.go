@@ -77,6 +77,8 @@ type WorkerJob struct {
 	ProjectRoot   string `json:"project_root"`
 
 	Environment []Variable `json:"environment"`
+	// RootCAs are certificates in PEM that the run believes beside its image's.
+	RootCAs string `json:"root_cas,omitempty"`
 	// Unset are names that a hook of an earlier container removed.
 	Unset []string `json:"unset,omitempty"`
 	Masks []string `json:"masks"`

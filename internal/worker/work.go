@@ -308,6 +308,10 @@ func (w *work) prepare(ctx context.Context) error {
 		own = state.environment()
 	}
 	image := imageEnvironment(w.o.Environ, os.Getpid() == 1)
+	image, err := believe(w.job, image, filepath.Join(w.scratch, "keep", "ca-certificates.crt"))
+	if err != nil {
+		return err
+	}
 	env := newEnviron(image, w.job, own, bin, filepath.Join(w.scratch, "home"))
 	p.env = env
 	v, err := newVendor(p)

@@ -170,6 +170,7 @@ func (t *task) workerJob(p *prepared, job *wire.Job, carried *park.Carry) {
 	w.RunType, w.Command, w.Targets, w.Vendor, w.ProjectRoot = job.Type, command, targets, job.Vendor, job.ProjectRoot
 	w.Environment, w.Unset, w.Masks, w.Debug = env.vars, env.unset, t.masker.Secrets(), t.o.Settings.Debug
 	w.MaskWellKnown = job.MaskWellKnown
+	w.RootCAs = string(t.o.Settings.Roots.PEM())
 	w.LogBytes, w.UnackedLogBytes = t.o.Settings.LogLimit, t.o.Settings.LogBacklog
 	w.StateMode, w.StateExists = job.Store.Mode, job.Store.Sequence > 0
 	w.TimeoutMs, w.SilenceMs = t.o.Settings.RunTimeout.Milliseconds(), t.o.Settings.LogsTimeout.Milliseconds()

@@ -33,6 +33,9 @@ type environment struct {
 	secrets []string
 }
 
+// sourceProxy marks, while variables are merged, what the proxy settings gave.
+const sourceProxy = "proxy"
+
 // resolve merges, from weak to strong: what is computed, what the launcher passes
 // on, what the job brings, and, except where the delivered value must stand, what
 // the containers before have changed. A name with ro_ or wo_ is delivered without
@@ -45,6 +48,10 @@ func resolve(j *wire.Job, s *setting.Settings, workspaceRoot string, carried *pa
 
 	for name, value := range computed(j, workspaceRoot) {
 		put(wire.Variable{Name: name, Value: value, Source: "computed"})
+	}
+	proxies := s.Proxy.Environ()
+	for name, value := range proxies {
+		put(wire.Variable{Name: name, Value: value, Source: sourceProxy})
 	}
 	masked := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(s.MaskEnvs, n) })
@@ -77,6 +84,26 @@ func resolve(j *wire.Job, s *setting.Settings, workspaceRoot string, carried *pa
 			v.Secret = v.Secret || masked(name)
 			put(v)
 			pinned[name] = !plain
+		}
+	}
+
+	// Programs differ in which of the two spellings they heed: whoever sets one
+	// means both.
+	for name := range proxies {
+		small := strings.ToLower(name)
+		if name == small || (all[name].Source == sourceProxy) == (all[small].Source == sourceProxy) {
+			continue
+		}
+		if all[name].Source == sourceProxy {
+			delete(all, name)
+		} else {
+			delete(all, small)
+		}
+	}
+	for _, name := range sortedKeys(proxies) {
+		if v := all[name]; v.Source == sourceProxy {
+			v.Source = "launcher"
+			all[name] = v
 		}
 	}
 
@@ -119,6 +146,7 @@ func resolve(j *wire.Job, s *setting.Settings, workspaceRoot string, carried *pa
 // maskedValues are the values of the launcher's own environment that never appear
 // in logs.
 func maskedValues(s *setting.Settings) (values []string) {
+	values = append(values, s.Proxy.Secrets()...)
 	for _, name := range s.MaskEnvs {
 		for _, n := range []string{name, "ro_" + name, "wo_" + name} {
 			if value, ok := s.Environ(n); ok {

@@ -167,3 +167,28 @@ func TestTheCoreNamesWhatAnApplyMayNotChange(t *testing.T) {
 		t.Error("a value stands in the core")
 	}
 }
+
+func TestAStackOverridesTheProxyInBothSpellings(t *testing.T) {
+	t.Parallel()
+	s := settings(t, "HTTPS_PROXY=http://u:c4n4ry%2D1@proxy:3128", "NO_PROXY=a.example.com")
+	e := resolve(&wire.Job{Class: run.Read}, s, "/w", nil)
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		if got := value(e, name); got != "http://u:c4n4ry%2D1@proxy:3128" {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	for _, v := range e.vars {
+		if v.Source == sourceProxy {
+			t.Errorf("%s comes from %q", v.Name, v.Source)
+		}
+	}
+	if !slices.Contains(e.secrets, "c4n4ry-1") || !slices.Contains(e.secrets, "c4n4ry%2D1") {
+		t.Errorf("the proxy's password is not masked: %q", e.secrets)
+	}
+	e = resolve(&wire.Job{Class: run.Read, Environment: []wire.Variable{{Name: "https_proxy", Value: "http://own:1"}, {Name: "NO_PROXY", Value: ""}}}, s, "/w", nil)
+	for name, want := range map[string]string{"https_proxy": "http://own:1", "HTTPS_PROXY": "<unset>", "NO_PROXY": "", "no_proxy": "<unset>"} {
+		if got := value(e, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}

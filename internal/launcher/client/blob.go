@@ -84,7 +84,7 @@ func (c *Client) getFile(ctx context.Context, rawURL string, f *os.File, size in
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return unreachable(req.URL, err)
+		return c.unreachable(req.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -103,7 +103,7 @@ func (c *Client) getFile(ctx context.Context, rawURL string, f *os.File, size in
 	case errors.As(err, &perr):
 		return err
 	case err != nil:
-		return unreachable(req.URL, err)
+		return c.unreachable(req.URL, err)
 	case n > size:
 		return fault.New(fault.Invalid, "a blob is longer than the %d bytes that were announced", size).Named("blob_size")
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/egress"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -34,7 +35,8 @@ const (
 // Options configure a Client.
 type Options struct {
 	Endpoint string              // https://host[:port], or http on loopback
-	Roots    []*x509.Certificate // of the token, beside the system's
+	Roots    []*x509.Certificate // of the token and the operator, beside the system's
+	Proxy    *egress.Proxy       // nil: none
 	Log      *slog.Logger
 	Version  string
 	// Now is time.Now if nil. TLS certificates are judged by the wall time at
@@ -46,6 +48,7 @@ type Options struct {
 type Client struct {
 	base    string
 	http    *http.Client
+	proxy   *egress.Proxy
 	log     *slog.Logger
 	version string
 
@@ -80,6 +83,7 @@ func New(o Options) (*Client, error) {
 	// only the time at the start is believed.
 	start := o.Now()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = o.Proxy.Request
 	transport.TLSClientConfig = &tls.Config{
 		RootCAs: pool, MinVersion: tls.VersionTLS12,
 		Time: func() time.Time { return start.Add(o.Now().Sub(start)) },
@@ -87,7 +91,7 @@ func New(o Options) (*Client, error) {
 	transport.IdleConnTimeout = 30 * time.Second
 	transport.MaxIdleConnsPerHost = 8
 	return &Client{
-		base: strings.TrimSuffix(o.Endpoint, "/"), log: o.Log, version: o.Version,
+		base: strings.TrimSuffix(o.Endpoint, "/"), log: o.Log, version: o.Version, proxy: o.Proxy,
 		http:    &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		origins: map[string]bool{origin(u): true},
 	}, nil
@@ -111,6 +115,10 @@ func (c *Client) AllowOrigins(origins []string) {
 		}
 	}
 }
+
+// HTTP is the client beneath, for calls to others by the same proxy and the same
+// authorities.
+func (c *Client) HTTP() *http.Client { return c.http }
 
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -182,12 +190,12 @@ func (c *Client) try(ctx context.Context, r call, limit int64) ([]byte, http.Hea
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, unreachable(req.URL, err)
+		return nil, nil, c.unreachable(req.URL, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, nil, unreachable(req.URL, err)
+		return nil, nil, c.unreachable(req.URL, err)
 	}
 	if int64(len(data)) > limit {
 		return nil, nil, fault.New(fault.Invalid, "an answer is longer than %d bytes", limit)
@@ -198,11 +206,14 @@ func (c *Client) try(ctx context.Context, r call, limit int64) ([]byte, http.Hea
 	return nil, nil, refusal(req.URL, resp.StatusCode, data)
 }
 
-// unreachable keeps signed queries out of every text.
-func unreachable(u *url.URL, err error) error {
+// unreachable keeps signed queries and a proxy's password out of every text.
+func (c *Client) unreachable(u *url.URL, err error) error {
 	var uerr *url.Error
 	if errors.As(err, &uerr) {
 		err = uerr.Err
+	}
+	if via := c.proxy.For(u); via != nil {
+		return fault.Wrap(err, fault.Unavailable, "%s cannot be reached through the proxy %s: %v", origin(u), egress.Shown(via), err)
 	}
 	return fault.Wrap(err, fault.Unavailable, "%s cannot be reached: %v", origin(u), err)
 }

@@ -14,19 +14,27 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/egress"
 )
+
+// connectTime bounds one try to reach the broker.
+const connectTime = 10 * time.Second
 
 // Options configure a Channel.
 type Options struct {
 	Endpoint    string // host:port or tls://host:port
 	Roots       []*x509.Certificate
+	Proxy       *egress.Proxy                    // nil: none
 	Certificate func() (*tls.Certificate, error) // the worker's, at this moment
 	Namespace   string
 	Pool        string
@@ -88,19 +96,22 @@ func (c *Channel) Run(ctx context.Context) error {
 	}
 	start := c.o.Now()
 	var warned atomic.Bool
+	settings := &tls.Config{
+		RootCAs: pool, MinVersion: tls.VersionTLS12, ServerName: u.Hostname(),
+		Time: func() time.Time { return start.Add(c.o.Now().Sub(start)) },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return c.o.Certificate()
+		},
+	}
 	manager, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls: []*url.URL{u},
-		TlsCfg: &tls.Config{
-			RootCAs: pool, MinVersion: tls.VersionTLS12, ServerName: u.Hostname(),
-			Time: func() time.Time { return start.Add(c.o.Now().Sub(start)) },
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				return c.o.Certificate()
-			},
+		AttemptConnection: func(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+			return c.dial(ctx, u, settings)
 		},
 		KeepAlive:                     60,
 		CleanStartOnInitialConnection: true,
 		ReconnectBackoff:              backoff,
-		ConnectTimeout:                10 * time.Second,
+		ConnectTimeout:                connectTime,
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
 			// It does not subscribe again by itself, and must not be blocked here.
 			go c.subscribe(ctx, m, &warned)
@@ -132,6 +143,27 @@ func (c *Channel) Run(ctx context.Context) error {
 	c.up.Store(false)
 	<-manager.Done()
 	return ctx.Err()
+}
+
+// dial connects, through the proxy if there is one. A context of its own bounds it:
+// the client gives no deadline to a dialer that is not its own.
+func (c *Channel) dial(ctx context.Context, u *url.URL, settings *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), "8883")
+	}
+	conn, err := c.o.Proxy.Dial(ctx, address, settings)
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(conn, settings)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return packets.NewThreadSafeConn(secure), nil
 }
 
 func (c *Channel) topic(kind string) string {

@@ -150,7 +150,7 @@ func (m *Mothership) register(_ *http.Request, body []byte) (any, error) {
 	}
 	signed, err := seal.SignBundle(m.root, seal.Bundle{
 		V: seal.BundleVersion, Origin: m.Token.Origin, Issued: time.Now().Unix(), JobKeys: [][]byte{m.JobKey[32:]},
-		APIEndpoint: m.Server.URL, BrokerEndpoint: "tls://127.0.0.1:1", ObjectOrigins: []string{m.Server.URL},
+		APIEndpoint: m.at.API, BrokerEndpoint: m.at.Broker, ObjectOrigins: []string{m.at.Objects},
 	})
 	if err != nil {
 		return nil, err
@@ -393,7 +393,7 @@ func (m *Mothership) outcome(x *Run, w *Worker, body []byte) (any, error) {
 	if o.Result == wire.ResultOK && o.NextContainer != "" && (o.Plan == nil || o.Plan.Changed) {
 		if x.Park {
 			return wire.Decision{Next: wire.NextPark, Park: &wire.ParkOrder{
-				Sequence: 1, Previous: "none", UploadURL: m.Server.URL + "/objects/parked/" + x.Ref.Run, Blob: "parked/" + x.Ref.Run,
+				Sequence: 1, Previous: "none", UploadURL: m.at.Objects + "/objects/parked/" + x.Ref.Run, Blob: "parked/" + x.Ref.Run,
 			}}, nil
 		}
 		x.Class = run.Write

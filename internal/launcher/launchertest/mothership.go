@@ -48,6 +48,7 @@ type Mothership struct {
 	Header func(*seal.JobHeader)
 	Answer func(*wire.JobAnswer)
 
+	at       Addresses
 	mu       sync.Mutex
 	root     *ecdsa.PrivateKey
 	rootCert *x509.Certificate
@@ -152,13 +153,35 @@ func New(t testing.TB) *Mothership {
 	must(err)
 	m.Server = httptest.NewServer(m.routes())
 	t.Cleanup(m.Server.Close)
-	m.Token, err = seal.NewToken(seal.Token{
-		V: seal.TokenVersion, Origin: "01ORIGIN", Pool: "01POOL", Broker: seal.Endpoint{Endpoint: "tls://127.0.0.1:1"}, API: seal.Endpoint{Endpoint: m.Server.URL},
-		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: poolDER})), Roots: [][]byte{der},
-	})
-	must(err)
+	m.Token = &seal.Token{
+		Origin: "01ORIGIN", Pool: "01POOL", Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: poolDER})), Roots: [][]byte{der},
+	}
+	m.Move(Addresses{API: m.Server.URL, Objects: m.Server.URL, Broker: "tls://127.0.0.1:1"})
 	return m
 }
+
+// Addresses are what a mothership tells its launchers: where its parts are.
+type Addresses struct {
+	API, Objects string // https://host[:port]
+	Broker       string // tls://host:port
+}
+
+// Move says that the mothership is to be found elsewhere, which is for the test to
+// make true, and makes the token anew. Call it before there are launchers.
+func (m *Mothership) Move(to Addresses) {
+	m.T.Helper()
+	m.at = to
+	t := *m.Token
+	t.API.Endpoint, t.Broker.Endpoint = to.API, to.Broker
+	token, err := seal.NewToken(t)
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	m.Token = token
+}
+
+// Root is the installation's root certificate, which signs those of workers.
+func (m *Mothership) Root() *x509.Certificate { return m.rootCert }
 
 // Enqueue adds a run. What its job leaves out is filled in.
 func (m *Mothership) Enqueue(r *Run) *Run {

@@ -16,7 +16,7 @@ import (
 func (m *Mothership) urls(x *Run, version, from, n int) []wire.LogURL {
 	var urls []wire.LogURL
 	for i := from; i < from+n; i++ {
-		urls = append(urls, wire.LogURL{StateVersion: version, Chunk: i, URL: m.Server.URL + "/objects/" + logKey(x, version, i), ExpiresInMs: 60_000})
+		urls = append(urls, wire.LogURL{StateVersion: version, Chunk: i, URL: m.at.Objects + "/objects/" + logKey(x, version, i), ExpiresInMs: 60_000})
 	}
 	return urls
 }

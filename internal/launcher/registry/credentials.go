@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,6 +31,8 @@ type Options struct {
 	// Environ is what credential helpers are run with, as name=value. Their
 	// programs are looked for on its PATH.
 	Environ []string
+	// HTTP calls the clouds that give tokens; the SDK's own client if nil.
+	HTTP *http.Client
 }
 
 // Credentials finds registry credentials. It is safe for concurrent use.
@@ -102,7 +105,7 @@ func (c *Credentials) find(ctx context.Context, host string) (types.AuthConfig, 
 		}
 	}
 	if r, ok := ecrRegistry(host); ok {
-		return ecrToken(ctx, r)
+		return ecrToken(ctx, r, c.o.HTTP)
 	}
 	return types.AuthConfig{}, nil
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/base64"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -34,10 +35,13 @@ func ecrRegistry(host string) (ecrTarget, bool) {
 
 // ecrToken exchanges the credentials that this machine has for a registry token.
 // It is asked anew for each pull: pulls are rare, and a role may change.
-func ecrToken(ctx context.Context, r ecrTarget) (types.AuthConfig, error) {
+func ecrToken(ctx context.Context, r ecrTarget, by *http.Client) (types.AuthConfig, error) {
 	options := []func(*config.LoadOptions) error{config.WithRegion(r.region)}
 	if r.fips {
 		options = append(options, config.WithUseFIPSEndpoint(aws.FIPSEndpointStateEnabled))
+	}
+	if by != nil {
+		options = append(options, config.WithHTTPClient(by))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {

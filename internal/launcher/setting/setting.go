@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/egress"
+	"github.com/spaceport-iac/spaceport/internal/rootca"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 )
 
@@ -79,8 +81,12 @@ type Settings struct {
 	KnownHosts      string            // lines of SSH host keys
 	PrivateVCS      map[string]string // base endpoints behind private://NAME, by name
 
+	Proxy *egress.Proxy // of everything that leaves this host but image pulls
+	Roots *rootca.Roots // believed beside the system's; nil: none
+
 	Metadata map[string]string
 
+	httpProxy, httpsProxy, noProxy string
 	// environ is the launcher's whole environment, for PassEnvs and MaskEnvs.
 	environ map[string]string
 }
@@ -111,6 +117,14 @@ func Parse(in Input) (*Settings, []string, error) {
 		if v := s.environ[row.Env]; v != "" {
 			value, from = v, row.Env
 		}
+		if small := strings.ToLower(row.Env); row.Lower && s.environ[small] != "" {
+			switch {
+			case from == "":
+				value, from = s.environ[small], small
+			case s.environ[small] != value:
+				warnings = append(warnings, fmt.Sprintf("%s differs from %s, which is used", small, from))
+			}
+		}
 		if v, ok := flags[row.Flag]; ok && row.Flag != "" {
 			value, from = v, "--"+row.Flag
 		}
@@ -138,7 +152,9 @@ func Parse(in Input) (*Settings, []string, error) {
 			s.Metadata[key] = value
 		}
 	}
+	s.Proxy = egress.NewProxy(s.httpProxy, s.httpsProxy, s.noProxy)
 	warnings = append(warnings, s.withoutEngine()...)
+	warnings = append(warnings, s.notForContainers()...)
 	warnings = append(warnings, s.notPassed()...)
 	private, more, err := readPrivateVCS(s.environ)
 	if err != nil {

@@ -21,11 +21,14 @@ func parse(t *testing.T, args []string, environ ...string) (*Settings, []string,
 	return Parse(Input{Args: args, Environ: environ, ReadFile: os.ReadFile})
 }
 
+// elsewhere are the names that other programs read too.
+var elsewhere = []string{"DOCKER_HOST", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ADDITIONAL_ROOT_CAS"}
+
 func TestEverySettingHasItsNameItsFlagAndItsLine(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, row := range Table() {
-		if row.Env == "" || !strings.HasPrefix(row.Env, "SPACELIFT_") && row.Env != "DOCKER_HOST" || seen[row.Env] {
+		if row.Env == "" || !strings.HasPrefix(row.Env, "SPACELIFT_") && !slices.Contains(elsewhere, row.Env) || seen[row.Env] {
 			t.Errorf("row %+v has no environment name of its own", row.Env)
 		}
 		seen[row.Env] = true
@@ -119,6 +122,9 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 		{nil, "SPACELIFT_RECOVERY_RECIPIENTS=age1nope", "SPACELIFT_RECOVERY_RECIPIENTS: "},
 		{nil, "SPACELIFT_WHITELIST_ENVS=ro_SPACELIFT_TOKEN", "SPACELIFT_TOKEN is never given to a run"},
 		{nil, "SPACELIFT_TOKEN=", "SPACELIFT_TOKEN is not set"},
+		{nil, "HTTP_PROXY=ftp://proxy", "HTTP_PROXY: this is not the address of a proxy"},
+		{nil, "https_proxy=http://", "https_proxy: this is not the address of a proxy"},
+		{nil, "ADDITIONAL_ROOT_CAS=/no/such/file", "ADDITIONAL_ROOT_CAS: the file /no/such/file cannot be read"},
 		{nil, "SPACELIFT_RUN_LOG_LIMIT=2GB", `SPACELIFT_RUN_LOG_LIMIT: "2GB" is not a size such as 512MiB or 2GiB`},
 		{nil, "SPACELIFT_RUN_LOG_LIMIT=100KiB", `SPACELIFT_RUN_LOG_LIMIT: "100KiB" is not between 1MiB and 64GiB`},
 		{nil, "SPACELIFT_RUN_LOG_BACKLOG=9000000000GiB", "is not between 1MiB and 64GiB"},
@@ -204,6 +210,7 @@ var documented = []string{
 	"SPACELIFT_WORKER_WO_EXTRA_MOUNTS", "SPACELIFT_LAUNCHER_LOGS_TIMEOUT", "SPACELIFT_LAUNCHER_RUN_TIMEOUT",
 	"SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY", "SPACELIFT_SENSITIVE_OUTPUT_UPLOAD_ENABLED", "SPACELIFT_DEBUG",
 	"SPACELIFT_RUN_LOGS_ON_STANDARD_OUTPUT_ENABLED", "SPACELIFT_DEFAULT_RUNNER_IMAGE", "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE", "DOCKER_HOST",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ADDITIONAL_ROOT_CAS",
 }
 
 func TestEveryDocumentedNameIsInTheTable(t *testing.T) {
@@ -221,6 +228,10 @@ func TestEverySettingIsReadByItsNameAndItsFlag(t *testing.T) {
 	if err := os.WriteFile(hosts, []byte("h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJvEJmFSwL0nTlBdTcVxKvLWBFhVMGnpHlHZGeFKEEwB\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, newAuthority(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// What differs from the default.
 	values := map[string]string{
 		"SPACELIFT_DATA_DIR": "/elsewhere", "SPACELIFT_BACKEND": "process", "SPACELIFT_WORKSPACE_ROOT": "/w", "SPACELIFT_ALLOW_FILE_SOURCE": "true",
@@ -229,6 +240,7 @@ func TestEverySettingIsReadByItsNameAndItsFlag(t *testing.T) {
 		"SPACELIFT_WORKER_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_RO_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_WO_EXTRA_MOUNTS": "/a:/b",
 		"SPACELIFT_LAUNCHER_LOGS_TIMEOUT": "1m", "SPACELIFT_LAUNCHER_RUN_TIMEOUT": "1m", "SPACELIFT_DEFAULT_RUNNER_IMAGE": "i", "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE": "i",
 		"SPACELIFT_DOCKER_CONFIG_DIR": "/d", "SPACELIFT_IMAGE_RETENTION": "0", "DOCKER_HOST": "unix:///d", "SPACELIFT_DEBUG": "true", "SPACELIFT_LOG_LEVEL": "debug",
+		"NO_PROXY": "example.com", "ADDITIONAL_ROOT_CAS": authority,
 		"SPACELIFT_STANDBY_ENABLED": "false", "SPACELIFT_RUN_LOG_LIMIT": "3MiB", "SPACELIFT_RUN_LOG_BACKLOG": "3MiB",
 	}
 	settled := func(args []string, environ ...string) Settings {

@@ -19,6 +19,8 @@ type Row struct {
 	Required bool
 	Secret   bool // by environment alone
 	Switch   bool // the flag alone means true
+	// Lower: the name in small letters means the same, as elsewhere.
+	Lower bool
 	// Next marks a documented setting that this version does not have yet.
 	Next bool
 
@@ -51,6 +53,10 @@ func Table() []Row {
 		{Env: "SPACELIFT_DOCKER_CONFIG_DIR", Flag: "docker-config-dir", Help: "Directory with the config.json of registry credentials, as docker login writes it; its credential helpers are used. It is read at each pull and never written.", read: readDockerConfigDir},
 		{Env: "SPACELIFT_IMAGE_RETENTION", Flag: "image-retention", Default: "336h", Help: "How long an image that the launcher pulled may be unused before it is removed; 0 keeps all. Other images are never removed.", read: readImageRetention},
 		{Env: "DOCKER_HOST", Flag: "docker-host", Help: "The container engine's address, such as unix:///var/run/docker.sock or tcp://host:2376; the default socket if empty.", read: text(func(s *Settings) *string { return &s.DockerHost })},
+		{Env: "HTTP_PROXY", Secret: true, Lower: true, Help: "Proxy for http addresses, such as http://user:password@proxy.example.com:3128. The launcher and its runs use it; the container engine has a setting of its own. See [network.md](network.md).", read: proxy(func(s *Settings) *string { return &s.httpProxy })},
+		{Env: "HTTPS_PROXY", Secret: true, Lower: true, Help: "Proxy for https addresses and the broker.", read: proxy(func(s *Settings) *string { return &s.httpsProxy })},
+		{Env: "NO_PROXY", Flag: "no-proxy", Lower: true, Help: "What is reached without a proxy: hosts, domains, addresses and networks, separated by commas. This host always is.", read: text(func(s *Settings) *string { return &s.noProxy })},
+		{Env: "ADDITIONAL_ROOT_CAS", Flag: "additional-root-cas", Help: "Certificates of private authorities that the launcher and its runs believe beside their system's: base64 of {\"caCertificates\": [\"base64 of PEM\"]}, that JSON itself, PEM, or the absolute path of a file with one of these. See [network.md](network.md).", read: readRoots},
 		{Env: "SPACELIFT_RUN_LOG_LIMIT", Flag: "run-log-limit", Default: "2GiB", Help: "How much log the container of a run may write; the rest is dropped behind a line that says so. From 1MiB to 64GiB.", read: readLogLimit},
 		{Env: "SPACELIFT_RUN_LOG_BACKLOG", Flag: "run-log-backlog", Default: "1GiB", Help: "How much of a run's log may wait on this host's disk while the mothership does not take it; then the tool waits for room. From 1MiB to 64GiB.", read: readLogBacklog},
 		{Env: EnvPolicy, Flag: "run-initialization-policy", Help: "Path of a Rego file that is asked before each run whether it may go on. One that cannot be used stops the start, naming line and rule. See [initialization-policy.md](initialization-policy.md).", read: readPolicy},
@@ -66,7 +72,7 @@ func Docs() string {
 	var b strings.Builder
 	b.WriteString("# Launcher settings\n\nMade from the table in `internal/launcher/setting`; `go test ./internal/launcher/setting -update` writes it anew.\n\n" +
 		"A flag wins over the environment. A value that cannot be used stops the start and is named; exit code 2.\n" +
-		"`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` mean what they mean elsewhere. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`: letters, digits, dots, dashes and underscores, and one line of at most 1024 bytes.\n" +
+		"`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are read in small letters too. `SPACELIFT_METADATA_<key>` becomes the worker's tag `<key>`: letters, digits, dots, dashes and underscores, and one line of at most 1024 bytes.\n" +
 		"`SPACELIFT_PRIVATEVCS_MAPPING_NAME_<n>` and `SPACELIFT_PRIVATEVCS_MAPPING_BASE_ENDPOINT_<n>` say which address is behind `private://NAME`, with `<n>` from 0 on without gaps: see [source.md](source.md).\n\n" +
 		"| environment | flag | default | meaning |\n| --- | --- | --- | --- |\n")
 	for _, row := range Table() {

@@ -57,6 +57,14 @@ func (c credential) hide(text string) string {
 	return strings.ReplaceAll(text, c.c.Token, "*****")
 }
 
+// hide takes out what no log may have.
+func (c *cache) hide(text string) string {
+	for _, secret := range c.f.o.Hide {
+		text = strings.ReplaceAll(text, secret, "*****")
+	}
+	return c.credential.hide(text)
+}
+
 // tokenFile returns the file in memory that the helper reads.
 func (c credential) tokenFile() (*os.File, error) {
 	if strings.ContainsAny(c.c.Username+c.c.Token, "\x00\n\r") {

@@ -70,6 +70,8 @@ func (c *cache) explain(err error) error {
 		return say(fault.Forbidden, "source_credential", "check what the credential may read", "%s forbids reading %s", host, at)
 	case missing.MatchString(f.said):
 		return say(fault.NotFound, "source_repository", "check its address, and that the credential may read it", "there is no repository %s, or it may not be read", at)
+	case f.has("Could not resolve proxy", "from proxy", "CONNECT tunnel failed", "proxy CONNECT aborted"):
+		return say(fault.Unavailable, "source_proxy", "check HTTPS_PROXY and NO_PROXY of the launcher", "%s cannot be reached through the proxy: %s", host, lastLine(f.said))
 	case f.has("Could not resolve host", "Could not resolve hostname", "Temporary failure in name resolution"):
 		return say(fault.Unavailable, "source_unreachable", "check the name, and the name service of the worker's host", "the name of %s cannot be resolved", host)
 	case f.has("Operation too slow", "Timeout, server", "timed out"):
@@ -77,7 +79,7 @@ func (c *cache) explain(err error) error {
 	case f.has("Connection refused", "Failed to connect", "No route to host", "Network is unreachable", "Could not connect"):
 		return say(fault.Unavailable, "source_unreachable", "check the address, and that the worker's host may connect to it", "%s cannot be reached", host)
 	case f.has("certificate", "SSL routines", "TLS handshake"):
-		return say(fault.Forbidden, "source_certificate", "give the launcher its certificate authority", "the certificate of %s is not trusted", host)
+		return say(fault.Forbidden, "source_certificate", "give the launcher its certificate authority in ADDITIONAL_ROOT_CAS", "the certificate of %s is not trusted", host)
 	case f.has("returned error: 5"):
 		return say(fault.Unavailable, "source_unreachable", "try again later", "%s has a fault of its own: %s", host, lastLine(f.said))
 	case f.has("early EOF", "unexpected disconnect", "remote end hung up", "RPC failed", "Connection reset"):

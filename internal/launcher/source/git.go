@@ -132,7 +132,7 @@ func (c *cache) run(ctx context.Context, do call) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", &failure{verb: verb(do.args), said: c.credential.hide(stderr.text()), err: err}
+		return "", &failure{verb: verb(do.args), said: c.hide(stderr.text()), err: err}
 	}
 	return stdout.String(), nil
 }

@@ -24,10 +24,11 @@ var (
 
 // Options configure a Fetcher.
 type Options struct {
-	Dir       string // of the caches
-	Git       string // git's path; looked up in Path if empty
-	Path      string // PATH of git and ssh
-	Proxies   []string
+	Dir       string   // of the caches
+	Git       string   // git's path; looked up in Path if empty
+	Path      string   // PATH of git and ssh
+	Proxies   []string // variables that name proxies
+	Hide      []string // what is never shown of what git says, such as a proxy's password
 	AllowFile bool
 	// PrivateVCS are the base addresses behind private://NAME, by name.
 	PrivateVCS map[string]string
