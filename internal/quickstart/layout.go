@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/spaceport-iac/spaceport/internal/datadir"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 )
 
@@ -21,7 +22,7 @@ func (l layout) path(name ...string) string {
 	return filepath.Join(append([]string{l.root}, name...)...)
 }
 
-func (l layout) serverLock() string        { return l.path("server.lock") }
+func (l layout) serverLock() string        { return l.path(datadir.LockFile) }
 func (l layout) ownLock() string           { return l.path("quickstart.lock") }
 func (l layout) poolKey() string           { return l.path("spacelift.key") }
 func (l layout) csr() string               { return l.path("spacelift.csr") }
@@ -41,11 +42,17 @@ func openLayout(dir string) (l layout, found bool, release func(), err error) {
 		return l, false, nil, fmt.Errorf("resolve data directory: %w", err)
 	}
 	l = layout{root}
-	_, statErr := os.Stat(l.path("logs"))
-	found = statErr == nil
+	cannot := func(err error) error {
+		return fault.Wrap(err, fault.Invalid, "the data directory %s cannot be made (%s)", root, cause(err)).
+			WithHint("choose another with --data")
+	}
 	// Only its owner may look inside: the pool's private key is in here.
-	if err := os.MkdirAll(l.path("logs"), 0o700); err != nil {
-		return l, false, nil, fault.Wrap(err, fault.Invalid, "the data directory %s cannot be made (%s)", root, cause(err))
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return l, false, nil, cannot(err)
+	}
+	// Somebody's home would be closed to others, and a "repo" in it taken for ours.
+	if err := datadir.RefuseForeign(root, filepath.Base(l.ownLock()), datadir.LockFile, datadir.Database); err != nil {
+		return l, false, nil, err
 	}
 	if err := os.Chmod(root, 0o700); err != nil {
 		return l, false, nil, fault.Wrap(err, fault.Invalid, "the data directory %s cannot be kept private (%s)", root, cause(err))
@@ -59,6 +66,12 @@ func openLayout(dir string) (l layout, found bool, release func(), err error) {
 	}
 	if err := l.refuseForeignServer(); err != nil {
 		return l, false, nil, errors.Join(err, lock.Unlock())
+	}
+	// After the lock, whose file marks the directory as ours.
+	_, statErr := os.Stat(l.path("logs"))
+	found = statErr == nil
+	if err := os.MkdirAll(l.path("logs"), 0o700); err != nil {
+		return l, false, nil, errors.Join(cannot(err), lock.Unlock())
 	}
 	return l, found, func() { _ = lock.Unlock() }, nil // the end of the process unlocks too
 }

@@ -82,6 +82,31 @@ func TestDataDirectoryIsClosedToOthers(t *testing.T) {
 	}
 }
 
+// DATA=$HOME or DATA=/tmp is a slip of the hand; what lies there is not ours to close
+// or to take for our own.
+func TestADirectoryWithOtherThingsInItIsRefusedAndLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "repo"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	_, _, _, err := openLayout(dir)
+	wantFault(t, err, `has other things in it, "repo" for one`)
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode() &^ os.ModeDir; got != 0o755|os.ModeSticky {
+		t.Errorf("its mode is %v now, want it untouched", got)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("it has %v, %v now, want the repo alone", left, err)
+	}
+}
+
 // A child that is being started holds a copy of every descriptor until it
 // executes its program; a lock must not stay behind in such a copy.
 func TestALockThatIsGivenBackIsFreeThoughItsDescriptorWasCopied(t *testing.T) {

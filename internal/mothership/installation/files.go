@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/spaceport-iac/spaceport/internal/datadir"
 	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -40,6 +41,10 @@ func prepareDir(dir string) (string, error) {
 	}
 	if info.Mode().Perm()&0o077 == 0 {
 		return dir, nil
+	}
+	// A directory of somebody else's, such as /tmp named by mistake, is not ours to close.
+	if err := datadir.RefuseForeign(dir, databaseFile, keyFile, lockFile); err != nil {
+		return "", err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return "", fault.Wrap(err, fault.Invalid, "the data directory %s is open to other users", dir).Named("data_dir").

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/spaceport-iac/spaceport/internal/datadir"
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/access"
 	"github.com/spaceport-iac/spaceport/internal/mothership/db"
@@ -21,9 +22,9 @@ import (
 
 // Names in the data directory.
 const (
-	lockFile     = "server.lock"
-	keyFile      = "root.key"
-	databaseFile = "spaceport.db"
+	lockFile     = datadir.LockFile
+	keyFile      = datadir.KeyFile
+	databaseFile = datadir.Database
 	objectsDir   = "objects"
 )
 

@@ -2,6 +2,7 @@ package installation_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,6 +103,46 @@ func TestDirectoryAndKeyAreClosedToOthers(t *testing.T) {
 			t.Errorf("%q has mode %o, want %o", name, got, want)
 		}
 	}
+}
+
+// --data /tmp is a slip of the hand: what others use is not ours to close.
+func TestAnOpenDirectoryWithOtherThingsInItIsRefusedAndLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, use := range map[string]func() error{
+		"server":         func() error { _, err := installation.Open(context.Background(), dir, options()); return err },
+		"command beside": func() error { _, err := installation.OpenDatabase(context.Background(), dir); return err },
+	} {
+		if f := fault.As(use()); f == nil || f.Code != "invalid.data_dir" || !strings.Contains(f.Message, "theirs") {
+			t.Errorf("%s: got %v, want invalid.data_dir that names a file", name, f)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || info.Mode().Perm() != 0o755 {
+		t.Errorf("it has %v, %v and mode %v now, want it untouched", left, err, info.Mode())
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, open(t, dir)) // somebody has closed it on purpose
+}
+
+func TestAFreshFileSystemIsTakenForADataDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "lost+found"), 0o700), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, open(t, dir))
 }
 
 func TestALostOrForeignKeyFileIsNamed(t *testing.T) {
