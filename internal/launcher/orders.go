@@ -25,6 +25,7 @@ type loop struct {
 	*Launcher
 	found    map[wire.AttemptRef][]*attempt.Record // not looked at yet
 	swept    bool
+	unswept  time.Time // when the rest is to be swept, if something could not be
 	done     chan error
 	running  bool
 	leaving  int // signals so far
@@ -168,6 +169,9 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 		l.runner.Stop(*orders.Stop)
 	}
 	a := orders.Assignment
+	if !l.unswept.IsZero() && !l.running && !l.o.Now().Before(l.unswept) {
+		l.unswept, l.found, l.swept = time.Time{}, l.Launcher.found(), false
+	}
 	if !l.swept {
 		l.swept = true
 		l.sweep(ctx, a)
@@ -313,7 +317,9 @@ func (l *loop) sweep(ctx context.Context, a *wire.Assignment) {
 			})
 		}
 	}
-	l.runner.Sweep(ctx, known)
+	if !l.runner.Sweep(ctx, known) {
+		l.unswept = l.o.Now().Add(checkEvery)
+	}
 	var live wire.AttemptRef
 	if a != nil {
 		live = a.AttemptRef

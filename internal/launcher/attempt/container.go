@@ -3,7 +3,6 @@ package attempt
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"path"
 	"path/filepath"
@@ -112,14 +111,14 @@ func (t *task) createContainer(ctx context.Context, p *prepared, k kind) error {
 	if t.runner.fits(ctx, p.standby, s.spec) {
 		return nil
 	}
+	// Pulling may take long; what follows does not, unless the engine hangs.
+	ctx, cancel := context.WithTimeout(ctx, createTime)
+	defer cancel()
 	if p.standby != nil {
 		if err := t.o.Backend.Remove(ctx, s.spec.ULID); err != nil {
 			return err
 		}
 	}
-	// Pulling may take long; these two do not, unless the engine hangs.
-	ctx, cancel := context.WithTimeout(ctx, createTime)
-	defer cancel()
 	if err := t.o.Backend.Create(ctx, s.spec); err != nil {
 		return err
 	}
@@ -177,25 +176,13 @@ func (t *task) workerJob(p *prepared, job *wire.Job, carried *park.Carry) {
 }
 
 // remove ends a container and has the backend forget it.
-func (t *task) remove(id string) error {
-	// What is being cleaned up may be cleaned up because its context ended.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := t.o.Backend.Remove(ctx, id); err != nil {
-		return fmt.Errorf("remove container %s: %w", id, err)
-	}
-	return nil
-}
+func (t *task) remove(id string) error { return t.runner.remove(id) }
 
-// discard ends a container, if there is one, and removes its run directory.
+// discard ends a container, if there is one, and removes its run directory; what
+// cannot be removed now is tried again once the attempt is over.
 func (t *task) discard(d *rundir.Dir) {
-	id := d.ID()
-	if err := t.remove(id); err != nil {
-		t.log.Error("a container cannot be removed", "container", id, "err", err)
-		return // its directory is still in use
-	}
-	if err := d.Remove(); err != nil {
-		t.log.Error("a run directory cannot be removed", "container", id, "err", err)
+	if !t.runner.discard(d) {
+		t.undiscarded = append(t.undiscarded, d)
 	}
 }
 

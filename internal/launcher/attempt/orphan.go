@@ -47,28 +47,39 @@ func (r *Runner) Discard(ctx context.Context, rec *Record) error {
 	return rundir.Remove(r.o.RunsDir, rec.Container)
 }
 
-// Sweep removes containers and run directories that no record names.
-func (r *Runner) Sweep(ctx context.Context, known map[string]bool) {
-	ids, err := r.o.Backend.List(ctx)
+// Sweep removes containers and run directories that no record names. It reports
+// whether it could look for all of them. What waits for the next run is spared.
+func (r *Runner) Sweep(ctx context.Context, known map[string]bool) (all bool) {
+	r.mu.Lock()
+	waiting := ""
+	if r.standby != nil {
+		waiting = r.standby.id
+	}
+	r.mu.Unlock()
+	listing, listed := context.WithTimeout(ctx, engineTime)
+	ids, err := r.o.Backend.List(listing)
+	listed()
 	if err != nil {
 		r.o.Log.Error("the containers cannot be listed", "err", err)
-		return
+		return false
 	}
 	dirs, err := rundir.List(r.o.RunsDir)
 	if err != nil {
 		r.o.Log.Error("the run directories cannot be listed", "err", err)
 	}
+	all = true
 	remove := func(id string) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, removeTime)
 		defer cancel()
 		return r.o.Backend.Remove(ctx, id)
 	}
 	for _, id := range append(ids, dirs...) {
-		if known[id] {
+		if known[id] || id == waiting {
 			continue
 		}
 		if err := remove(id); err != nil {
 			r.o.Log.Error("a container cannot be removed", "container", id, "err", err)
+			all = false
 			continue
 		}
 		if err := rundir.Remove(r.o.RunsDir, id); err != nil {
@@ -78,6 +89,7 @@ func (r *Runner) Sweep(ctx context.Context, known map[string]bool) {
 	if err := rundir.Sweep(r.o.RunsDir); err != nil {
 		r.o.Log.Error("a run directory cannot be removed", "err", err)
 	}
+	return all
 }
 
 // DeliverOld delivers what the journal has of other attempts than the live one.

@@ -228,6 +228,7 @@ func (t *task) discardUnreleased(d, previous *rundir.Dir, prevRec *Record) {
 	if previous != nil && prevRec.Workspace == previous.Workspace() {
 		if err := t.remove(d.ID()); err != nil {
 			t.log.Error("a container cannot be removed", "container", d.ID(), "err", err)
+			t.undiscarded = append(t.undiscarded, d)
 			return // it may still see the workspace
 		}
 		_, err := os.Lstat(prevRec.Workspace)

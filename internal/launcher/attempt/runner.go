@@ -79,6 +79,9 @@ type Runner struct {
 	closed  bool
 
 	owned sync.WaitGroup // goroutines
+
+	trying     context.Context // of what is tried again in the background
+	stopTrying context.CancelFunc
 }
 
 // New makes a Runner.
@@ -94,7 +97,9 @@ func New(o Options) (*Runner, error) {
 	if o.LogLimit == 0 {
 		o.LogLimit = 2 * time.Minute
 	}
-	return &Runner{o: o, over: map[string]bool{}}, nil
+	r := &Runner{o: o, over: map[string]bool{}}
+	r.trying, r.stopTrying = context.WithCancel(context.Background())
+	return r, nil
 }
 
 // Busy returns the attempt that is held, or nil.
@@ -158,6 +163,11 @@ func (r *Runner) Run(ctx context.Context, a wire.Assignment, found []*Record, gi
 		r.mu.Unlock()
 	}()
 	err := t.run(ctx, a, found, given)
+	if err == nil { // else it is taken up again, from what is on the disk
+		for _, d := range t.undiscarded {
+			r.discardLater(d)
+		}
+	}
 	if leaving.Err() == nil {
 		r.foresee() // if that has not been done yet
 	}

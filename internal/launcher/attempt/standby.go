@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/run"
@@ -30,6 +29,7 @@ type kind struct {
 // through its run directory once it is taken, just as in one made for its job.
 // After a launcher that died it ends by itself, having heard nothing for a while.
 type standby struct {
+	id   string
 	kind kind
 	dir  *rundir.Dir
 	spec container.Spec
@@ -49,7 +49,7 @@ func (r *Runner) foresee() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &standby{kind: *r.last, cancel: cancel, made: make(chan struct{}), over: make(chan struct{})}
+	s := &standby{id: r.o.NewID(), kind: *r.last, cancel: cancel, made: make(chan struct{}), over: make(chan struct{})}
 	r.standby = s
 	r.owned.Go(func() {
 		defer close(s.over)
@@ -64,7 +64,7 @@ func (r *Runner) foresee() {
 }
 
 func (r *Runner) makeStandby(ctx context.Context, s *standby) (err error) {
-	if s.dir, err = rundir.Create(r.o.RunsDir, r.o.NewID(), r.dirOptions()); err != nil {
+	if s.dir, err = rundir.Create(r.o.RunsDir, s.id, r.dirOptions()); err != nil {
 		return err
 	}
 	if s.dir.Foreign() {
@@ -119,14 +119,8 @@ func (r *Runner) drop(s *standby) {
 	if s.dir == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := r.o.Backend.Remove(ctx, s.dir.ID()); err != nil {
-		r.o.Log.Error("a container cannot be removed", "container", s.dir.ID(), "err", err)
-		return
-	}
-	if err := s.dir.Remove(); err != nil {
-		r.o.Log.Error("a run directory cannot be removed", "container", s.dir.ID(), "err", err)
+	if !r.discard(s.dir) {
+		r.discardLater(s.dir)
 	}
 }
 
@@ -136,6 +130,9 @@ func (r *Runner) fits(ctx context.Context, s *standby, spec container.Spec) bool
 	if s == nil || !reflect.DeepEqual(s.spec, spec) {
 		return false
 	}
+	// An engine that hangs here would hold up the run for as long as it hangs.
+	ctx, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
 	st, err := r.o.Backend.Inspect(ctx, spec.ULID)
 	return err == nil && st.Running
 }
@@ -146,6 +143,7 @@ func (r *Runner) Close() {
 	s := r.standby
 	r.standby, r.closed = nil, true
 	r.mu.Unlock()
+	r.stopTrying()
 	if s != nil {
 		r.drop(s)
 	}

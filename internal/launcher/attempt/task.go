@@ -61,6 +61,8 @@ type task struct {
 
 	ordered chan struct{} // halt has changed
 
+	undiscarded []*rundir.Dir // of containers that could not be removed; the attempt's own goroutine has it
+
 	owned sync.WaitGroup // goroutines
 }
 

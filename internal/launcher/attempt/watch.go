@@ -85,13 +85,21 @@ func (t *task) watched(ctx, work context.Context, at logNote) error {
 // beside the log: its writing waits while the mothership cannot be reached and the
 // buffer is full, and just then a state must get into the journal.
 func (w *watcher) follow(ctx context.Context) (container.Exit, error) {
-	ended := make(chan container.Exit, 1)
+	ended := make(chan container.Exit, 2) // by the wait, by the look
 	beside, stop := context.WithCancel(ctx)
 	var attended sync.WaitGroup
 	defer attended.Wait()
 	defer stop()
+	waiting, waited := context.WithCancel(beside)
+	defer waited()
 	w.t.spawn(func() {
-		if exit, err := w.t.end(beside, w.rec.Container); err == nil {
+		if exit, err := w.t.end(waiting, w.rec.Container); err == nil {
+			ended <- exit
+		}
+	})
+	attended.Go(func() {
+		if exit, ok := w.looked(waiting); ok {
+			waited() // its answer would come too late, if ever
 			ended <- exit
 		}
 	})
@@ -133,6 +141,37 @@ func (t *task) end(ctx context.Context, id string) (container.Exit, error) {
 			return exit, ctx.Err()
 		}
 	}
+}
+
+// How often the backend is asked whether the container still runs, beside being waited
+// for: seldom, and soon once the worker has said its last word.
+const (
+	lookEvery = time.Minute
+	lookSoon  = time.Second
+)
+
+// looked asks the backend for the container's state until it has ended. The answer to a
+// wait may never come, as when the way to an engine on another host was cut and both
+// ends still believe in their connection: the run would hold its worker for ever.
+func (w *watcher) looked(ctx context.Context) (container.Exit, bool) {
+	for last := time.Now(); pause(ctx, lookSoon); {
+		if !w.dir.Finished() && time.Since(last) < lookEvery {
+			continue
+		}
+		last = time.Now()
+		ictx, cancel := context.WithTimeout(ctx, engineTime)
+		st, err := w.t.o.Backend.Inspect(ictx, w.rec.Container)
+		cancel()
+		switch {
+		case err != nil:
+			// The wait says so, if it is more than a moment's trouble.
+		case !st.Exists:
+			return container.Exit{Code: -1, Lost: true}, true
+		case st.Started && !st.Running:
+			return st.Exit, true
+		}
+	}
+	return container.Exit{}, false
 }
 
 // fail ends a container whose files cannot be used, once.

@@ -37,3 +37,15 @@ func TestTheProcessBackendConforms(t *testing.T) {
 func TestTheProcessBackendConformsWithoutMounts(t *testing.T) {
 	containertest.Run(t, processFixture(true))
 }
+
+// Told nothing, the backend that can be told to fail keeps every promise: what a test
+// sees with it is the mood's doing.
+func TestTheFaultyBackendConforms(t *testing.T) {
+	containertest.Run(t, func(t *testing.T) containertest.Fixture {
+		f := processFixture(false)(t)
+		reopen := f.Reopen
+		f.Reopen = func(t *testing.T) container.Backend { return containertest.NewFaulty(reopen(t)) }
+		f.Backend = containertest.NewFaulty(f.Backend)
+		return f
+	})
+}

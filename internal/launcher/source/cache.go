@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -114,10 +115,8 @@ func (c *cache) resolve(ctx context.Context) (string, error) {
 
 func (c *cache) fetch(ctx context.Context) (content, error) {
 	sha := c.sha
-	if _, err := os.Stat(filepath.Join(c.dir, "git", "HEAD")); err != nil {
-		if _, err := c.git(ctx, nil, "init", "--quiet", "--bare", "--template=", filepath.Join(c.dir, "git")); err != nil {
-			return content{}, err
-		}
+	if err := c.repository(ctx); err != nil {
+		return content{}, err
 	}
 	options := []string{"fetch", "--progress", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--force"}
 	_, err := c.remote(ctx, func(url string) []string {
@@ -150,6 +149,52 @@ func (c *cache) fetch(ctx context.Context) (content, error) {
 		return content{}, err
 	}
 	return found, os.WriteFile(c.note(sha), data, 0o600)
+}
+
+// repository makes the bare repository, unless it is there, and makes it usable after
+// a git that was killed, as a stopped run's is: half of a new repository, or a lock file
+// that nobody holds, would fail every later run. Whoever calls it holds the cache.
+func (c *cache) repository(ctx context.Context) error {
+	dir := filepath.Join(c.dir, "git")
+	if _, err := os.Stat(filepath.Join(dir, "HEAD")); err == nil {
+		return unlocked(dir)
+	}
+	// A whole repository appears, or none.
+	fresh := dir + ".new"
+	for _, path := range []string{dir, fresh} {
+		if err := os.RemoveAll(path); err != nil {
+			return unusable(err)
+		}
+	}
+	if _, err := c.git(ctx, []string{"GIT_DIR=" + fresh}, "init", "--quiet", "--bare", "--template=", fresh); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return unusable(err)
+	}
+	return nil
+}
+
+// unlocked removes the lock files of a repository in which no git works. Objects need
+// none.
+func unlocked(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && path == filepath.Join(dir, "objects"):
+			return fs.SkipDir
+		case !d.IsDir() && strings.HasSuffix(path, ".lock"):
+			return os.Remove(path)
+		}
+		return nil
+	})
+	if err != nil {
+		return unusable(err)
+	}
+	return nil
 }
 
 // unoffered is how git says that a server does not give out a commit by its hash.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -73,6 +74,57 @@ func TestTheExactCommitIsWritten(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dst, ".git")); err == nil {
 		t.Fatal("a .git directory was written")
+	}
+}
+
+// A run that is stopped while its source is fetched kills git at any moment.
+func TestAGitThatWasKilledLeavesAUsableCache(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(git string) error{
+		"half of a new repository": func(git string) error {
+			return errors.Join(os.RemoveAll(git), os.MkdirAll(filepath.Join(git, "refs"), 0o700), os.WriteFile(filepath.Join(git, "HEAD.lock"), nil, 0o600))
+		},
+		"an unfinished new repository": func(git string) error {
+			return errors.Join(os.Rename(git, git+".new"), os.Remove(filepath.Join(git+".new", "HEAD")))
+		},
+		"the lock of a shallow fetch": func(git string) error { return os.WriteFile(filepath.Join(git, "shallow.lock"), nil, 0o600) },
+		"the lock of a reference": func(git string) error {
+			refs, _ := filepath.Glob(filepath.Join(git, "refs", "spaceport", "*"))
+			return os.WriteFile(refs[0]+".lock", nil, 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, commit := repository(t)
+			f := fetcher(t, true)
+			fetch := func(sha string) error {
+				_, err := f.Fetch(t.Context(), Request{Repository: url, Branch: "main", SHA: sha}, filepath.Join(t.TempDir(), "source"), nothing)
+				return err
+			}
+			sha := commit(map[string]string{"main.tf": "one"})
+			if err := fetch(sha); err != nil {
+				t.Fatal(err)
+			}
+			caches, _ := filepath.Glob(filepath.Join(f.o.Dir, "*", "git"))
+			if len(caches) != 1 {
+				t.Fatalf("caches %v", caches)
+			}
+			notes, _ := filepath.Glob(filepath.Join(filepath.Dir(caches[0]), "have", "*"))
+			for _, note := range notes { // it was killed before it could be noted
+				if err := os.Remove(note); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := damage(caches[0]); err != nil {
+				t.Fatal(err)
+			}
+			if err := fetch(sha); err != nil {
+				t.Errorf("the same commit: %v", err)
+			}
+			if err := fetch(commit(map[string]string{"main.tf": "two"})); err != nil {
+				t.Errorf("the next commit: %v", err)
+			}
+		})
 	}
 }
 

@@ -41,6 +41,9 @@ func Run(t *testing.T, setup func(t *testing.T) Fixture) {
 		"a worker that can't be executed is told":                    notExecutable,
 		"a mount from outside the data directory is refused":         foreignMount,
 		"the worker's own output can be read":                        output,
+		"a container removed behind our back is noticed":             removedByOthers,
+		"want of memory is told, with the limit it ran into":         outOfMemory,
+		"a bomb of processes ends at its limit":                      forkBomb,
 		"a missing image is named":                                   missingImage,
 		"a tree of the run directory can be emptied whoever owns it": ownership,
 	} {

@@ -39,6 +39,28 @@ func main() {
 		sleeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		sleeper.Stdout, sleeper.Stderr = os.Stdout, os.Stderr
 		must(sleeper.Start())
+	case "hog": // touches more and more memory
+		var held [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			held = append(held, b)
+			if len(held) > 4096 {
+				os.Exit(96) // no limit
+			}
+		}
+	case "bomb": // OUT MARKER: starts processes until it may not, and says why
+		for range 300 {
+			sleeper := exec.Command(self(), "sleep", args[1])
+			sleeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			if err := sleeper.Start(); err != nil {
+				put(args[0]+"/ready", err.Error())
+				break
+			}
+		}
+		time.Sleep(time.Hour)
 	case "sleep":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 		time.Sleep(time.Hour)
