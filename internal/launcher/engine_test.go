@@ -38,6 +38,7 @@ type engineWorld struct {
 	binary string
 	image  string
 	args   []string
+	user   *syscall.Credential // of the launchers; this process's own if nil
 }
 
 // process is a launcher.
@@ -104,6 +105,9 @@ func (w *engineWorld) command(ctx context.Context, env ...string) (*exec.Cmd, *l
 		cmd.Env = append(cmd.Env, "DOCKER_HOST="+host)
 	}
 	cmd.Env = append(cmd.Env, env...)
+	if w.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.user}
+	}
 	log := &logged{}
 	cmd.Stdout, cmd.Stderr = log, log
 	return cmd, log

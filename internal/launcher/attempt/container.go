@@ -18,6 +18,11 @@ import (
 // createTime bounds making and starting a container.
 const createTime = 5 * time.Minute
 
+// maxPids is how many processes and threads a container may have, where the backend
+// keeps limits: far more than tools need, and fewer than the 32768 that a host may have,
+// so that a bomb leaves room for the launcher.
+const maxPids = 16384
+
 // toolName is what the mounted tool is called in the container.
 func toolName(vendor string) string {
 	if vendor == "opentofu" {
@@ -86,7 +91,7 @@ func (r *Runner) shape(ctx context.Context, k kind, dir *rundir.Dir, workspace s
 	s.spec = container.Spec{
 		ULID: dir.ID(), Image: resolved.ID, RunDir: dir.Path(), Binary: r.o.Binary,
 		Args: []string{"worker", "--dir", root}, Mounts: mounts, UID: uid, GID: gid,
-		Network: r.o.Settings.Network, Runtime: r.o.Settings.Runtime,
+		Network: r.o.Settings.Network, Runtime: r.o.Settings.Runtime, Pids: maxPids,
 	}
 	return s, nil
 }
