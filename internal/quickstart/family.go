@@ -28,6 +28,8 @@ type childSpec struct {
 	// A launcher ends its run's container at the second.
 	signals int
 	grace   time.Duration
+	// onTrial: its end is nobody's failure before rely is called.
+	onTrial bool
 }
 
 // child is a process of a family.
@@ -37,6 +39,7 @@ type child struct {
 	logFrom int64         // where this start's part of the log begins
 	done    chan struct{} // closed when it has ended
 	err     error         // how; read it after done
+	relied  bool          // its end is a failure; under the family's mutex
 }
 
 // family owns child processes. Nothing of it outlives this process: on close
@@ -88,7 +91,7 @@ func (f *family) start(spec childSpec) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log of %s: %w", spec.name, err)
 	}
-	c := &child{spec: spec, logFrom: from, done: make(chan struct{})}
+	c := &child{spec: spec, logFrom: from, done: make(chan struct{}), relied: !spec.onTrial}
 	// Without a context on purpose: close ends children in order, by asking first.
 	c.cmd = exec.Command(spec.binary, spec.args...) //nolint:noctx // see above
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = spec.env, log, log
@@ -112,12 +115,33 @@ func (f *family) start(spec childSpec) (*child, error) {
 func (f *family) watch(c *child) {
 	defer f.watchers.Done()
 	c.err = c.cmd.Wait()
-	close(c.done)
 	f.mu.Lock()
-	expected := f.closing
+	close(c.done)
+	expected := f.closing || !c.relied
 	f.mu.Unlock()
 	if !expected {
 		f.failed(c.endedFault())
+	}
+}
+
+// rely ends a child's trial: its end is a failure from now on, and if it has ended
+// already, failed is called.
+func (f *family) rely(c *child) {
+	f.mu.Lock()
+	c.relied = true
+	ended := c.ended() && !f.closing
+	f.mu.Unlock()
+	if ended {
+		f.failed(c.endedFault())
+	}
+}
+
+func (c *child) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -29,6 +29,7 @@ func (l layout) csr() string               { return l.path("spacelift.csr") }
 func (l layout) recoveryKey() string       { return l.path("recovery.key") }
 func (l layout) token() string             { return l.path("pool.token") }
 func (l layout) credentials() string       { return l.path("credentials.json") }
+func (l layout) addresses() string         { return l.path("addresses.json") } // the server's own file
 func (l layout) repo() string              { return l.path("repo") }
 func (l layout) launcher(n int) string     { return l.path(fmt.Sprintf("launcher-%d", n)) }
 func (l layout) workspaces() string        { return l.path("workspaces") }

@@ -94,33 +94,60 @@ func chooseAddresses(ctx context.Context, wanted addresses) (got addresses, take
 
 // startServer starts `spaceport server` and waits until it is ready.
 func (s *session) startServer(ctx context.Context) (string, map[string]any, error) {
-	got, taken, err := chooseAddresses(ctx, wantedAddresses(s.dir))
-	if err != nil {
-		return "", nil, err
+	// Between our look at the ports and the server's, another quickstart may take
+	// one; then they are chosen anew.
+	for again := 2; ; again-- {
+		got, taken, err := chooseAddresses(ctx, wantedAddresses(s.dir))
+		if err != nil {
+			return "", nil, err
+		}
+		if len(taken) > 0 {
+			s.note("server", fmt.Sprintf("%s: taken; other ports are used", strings.Join(taken, ", ")))
+		}
+		s.address = got
+		c, err := s.tryServer(ctx, got)
+		if err == nil {
+			s.procs.rely(c)
+			return "the mothership answers at " + got.endpoint(),
+				pairs("url", got.endpoint(), "mqtt", got.mqtt, "health", got.health, "log", c.spec.log), nil
+		}
+		if c == nil || !c.ended() || again == 0 {
+			return "", nil, err
+		}
+		if _, taken, lookErr := chooseAddresses(ctx, got); lookErr != nil || len(taken) == 0 {
+			return "", nil, err // it ended for another reason
+		}
 	}
-	if len(taken) > 0 {
-		s.note("server", fmt.Sprintf("%s: taken; other ports are used", strings.Join(taken, ", ")))
+}
+
+// tryServer starts a server on trial and waits until it is ready. The child is nil
+// if there is none.
+func (s *session) tryServer(ctx context.Context, at addresses) (*child, error) {
+	// An earlier server's; this one's tells it from a stranger on the same ports.
+	if err := os.Remove(s.dir.addresses()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("forget the addresses of an earlier start: %w", err)
 	}
-	s.address = got
-	log := s.dir.log("server")
-	if _, err := s.procs.start(childSpec{
-		name: "the mothership", binary: s.opts.Server, log: log, signals: 1, grace: 15 * time.Second,
+	c, err := s.procs.start(childSpec{
+		name: "the mothership", binary: s.opts.Server, log: s.dir.log("server"), signals: 1, grace: 15 * time.Second, onTrial: true,
 		args: []string{
-			"server", "--data", s.dir.root, "--http", got.http, "--mqtt", got.mqtt, "--health", got.health,
+			"server", "--data", s.dir.root, "--http", at.http, "--mqtt", at.mqtt, "--health", at.health,
 			// The quickstart's repository is a directory of this machine.
 			"--allow-file-source",
 		},
 		env: inherited(s.opts.Environ),
-	}); err != nil {
-		return "", nil, err
-	}
-	err = s.poll(ctx, time.Minute, "the mothership's readiness", func(ctx context.Context) (bool, string, error) {
-		return ready(ctx, "http://"+got.health+"/readiness")
 	})
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	return "the mothership answers at " + got.endpoint(), pairs("url", got.endpoint(), "mqtt", got.mqtt, "health", got.health, "log", log), nil
+	return c, s.poll(ctx, time.Minute, "the mothership's readiness", func(ctx context.Context) (bool, string, error) {
+		if c.ended() {
+			return false, "", c.endedFault()
+		}
+		if _, err := os.Stat(s.dir.addresses()); err != nil {
+			return false, "it has not opened its ports yet", nil
+		}
+		return ready(ctx, "http://"+at.health+"/readiness")
+	})
 }
 
 // ready asks once.
