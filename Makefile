@@ -14,7 +14,8 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/spaceport and bin/spacelift-launcher
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o internal/launcher/program/bin/ ./internal/launcher/program/worker ./internal/launcher/program/evaluator
+	CGO_ENABLED=0 go build -trimpath -tags embedded -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: quickstart
 quickstart: build ## plan and apply a real configuration on two private workers of this machine
@@ -46,4 +47,4 @@ tools: ## build the development tools into .tools
 
 .PHONY: clean
 clean: ## remove what was built; data directories stay
-	rm -rf bin
+	rm -rf bin internal/launcher/program/bin

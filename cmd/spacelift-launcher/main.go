@@ -1,5 +1,5 @@
-// Command spacelift-launcher takes runs for a worker pool. The same file is the
-// worker inside a run's container, and the supervisor of one that is a process.
+// Command spacelift-launcher takes runs for a worker pool. The same file carries the
+// worker that runs inside a run's container.
 package main
 
 import (
@@ -13,12 +13,9 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher"
-	"github.com/spaceport-iac/spaceport/internal/launcher/container"
-	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
-	"github.com/spaceport-iac/spaceport/internal/launcher/policy/evaluator"
+	"github.com/spaceport-iac/spaceport/internal/launcher/program"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/version"
-	"github.com/spaceport-iac/spaceport/internal/worker"
 )
 
 // Exit codes.
@@ -31,14 +28,11 @@ const (
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
+	if code, known := inside(args); known {
+		return code
+	}
 	if len(args) > 0 {
 		switch args[0] {
-		case "worker":
-			return runWorker(args[1:])
-		case "supervise":
-			return container.SuperviseMain(args[1:])
-		case policy.EvaluatorCommand:
-			return evaluator.Main()
 		case "policy":
 			return policyCommand(args[1:])
 		case "version", "--version":
@@ -50,17 +44,6 @@ func run(args []string) int {
 		}
 	}
 	return runLauncher(args)
-}
-
-func runWorker(args []string) int {
-	switch {
-	case len(args) == 2 && args[0] == "env-dump":
-		return worker.EnvDump(args[1])
-	case len(args) == 2 && args[0] == "--dir":
-		return worker.Main(context.Background(), worker.Options{Dir: args[1]})
-	}
-	fmt.Fprintln(os.Stderr, "spacelift-launcher: worker is for the launcher to call")
-	return exitConfig
 }
 
 func runLauncher(args []string) int {
@@ -89,7 +72,7 @@ func runLauncher(args []string) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	err = launcher.Run(context.Background(), launcher.Options{
-		Settings: settings, Log: log, Version: version.String(), Binary: binary, Signals: signals,
+		Settings: settings, Log: log, Version: version.String(), Binary: binary, Programs: program.Files(), Signals: signals,
 	})
 	return explain(err)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
+	"github.com/spaceport-iac/spaceport/internal/launcher/program"
 )
 
 const policyUsage = `usage: spacelift-launcher policy test [--input FILE] POLICY
@@ -80,6 +81,12 @@ func policyArgs(args []string) (input, path string, err error) {
 
 func policyTest(ctx context.Context, input, path string) (policy.Decision, error) {
 	self, err := os.Executable()
+	if files := program.Files(); files != nil {
+		var memory io.Closer
+		if self, memory, err = program.Memory(files, program.Evaluator); err == nil {
+			defer memory.Close()
+		}
+	}
 	if err != nil {
 		return policy.Decision{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/journal"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
 	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
+	"github.com/spaceport-iac/spaceport/internal/launcher/program"
 	"github.com/spaceport-iac/spaceport/internal/launcher/registry"
 	"github.com/spaceport-iac/spaceport/internal/launcher/setting"
 	"github.com/spaceport-iac/spaceport/internal/launcher/source"
@@ -37,8 +39,11 @@ type Options struct {
 	Settings *setting.Settings
 	Log      *slog.Logger
 	Version  string
-	// Binary is the path of this program, which is the worker too.
+	// Binary is the path of this program. Without Programs it is the worker and
+	// the policy's evaluator too.
 	Binary string
+	// Programs holds them as programs of their own, see package program.
+	Programs fs.FS
 	// Signals brings the operator's wish that the launcher leaves: the first
 	// drains, the second stops the run.
 	Signals <-chan os.Signal
@@ -137,11 +142,11 @@ func (l *Launcher) makeRunner(ctx context.Context) error {
 	if err != nil {
 		return unusable(s.DataDir, err)
 	}
-	binary, err := store.Keep(l.o.Binary)
+	binary, err := l.keep(store, program.Worker)
 	if err != nil {
 		return unusable(s.DataDir, err)
 	}
-	asked, err := l.openPolicy(ctx, binary)
+	asked, err := l.openPolicy(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -179,10 +184,22 @@ func (l *Launcher) makeRunner(ctx context.Context) error {
 	return err
 }
 
+// keep puts a program of ours where runs find it.
+func (l *Launcher) keep(store *tool.Store, name string) (string, error) {
+	if l.o.Programs == nil {
+		return store.Keep(l.o.Binary)
+	}
+	return store.KeepFile(l.o.Programs, name)
+}
+
 // openPolicy checks the run initialization policy, if there is one.
-func (l *Launcher) openPolicy(ctx context.Context, binary string) (*policy.Policy, error) {
+func (l *Launcher) openPolicy(ctx context.Context, store *tool.Store) (*policy.Policy, error) {
 	if l.o.Settings.Policy == "" {
 		return nil, nil
+	}
+	binary, err := l.keep(store, program.Evaluator)
+	if err != nil {
+		return nil, unusable(l.o.Settings.DataDir, err)
 	}
 	p, err := policy.Open(ctx, policy.Options{
 		Path: l.o.Settings.Policy, Evaluator: []string{binary, policy.EvaluatorCommand}, Decisions: filepath.Join(l.id.Dir(), "decisions"),

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/launcher"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 	"github.com/spaceport-iac/spaceport/internal/launcher/launchertest"
 	"github.com/spaceport-iac/spaceport/internal/launcher/policy"
 	"github.com/spaceport-iac/spaceport/internal/launcher/policy/evaluator"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch args := os.Args[1:]; args[0] {
 		case "supervise":
-			os.Exit(container.SuperviseMain(args[1:]))
+			os.Exit(supervise.Main(args[1:]))
 		case policy.EvaluatorCommand:
 			os.Exit(evaluator.Main())
 		case "put-state":

@@ -214,6 +214,6 @@ type Ownership struct {
 	Delete bool
 	// Image and Binary are for a launcher that is neither root nor the owner: a
 	// helper container of that image runs that binary's "own" subcommand, which
-	// must be OwnMain, without a network.
+	// must be own.Main, without a network.
 	Image, Binary string
 }

@@ -15,7 +15,7 @@
 //     survives both the launcher and its restarts.
 //   - process: a plain process of this host. It isolates nothing and says so in
 //     its Capabilities; it exists for a first look on a machine without an
-//     engine. A supervisor (SuperviseMain, the same binary called again) starts
+//     engine. A supervisor (supervise.Main, the worker's binary called again) starts
 //     the worker, adopts whatever that leaves behind, ends the whole tree and
 //     writes down the exit status, so a launcher may be killed and another one
 //     may wait in its place.
@@ -27,7 +27,7 @@
 // writes to its own standard streams bounded). They come with the hostile suite.
 //
 // The binary that is handed over as Spec.Binary must know two subcommands of
-// this package: supervise (SuperviseMain) and own (OwnMain).
+// this package: supervise (supervise.Main) and own (own.Main).
 //
 // The package containertest holds the conformance suite that each backend
 // passes.

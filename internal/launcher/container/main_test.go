@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/own"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 )
 
 // TestMain lets the test binary be its own supervisor, and a launcher that a
@@ -15,9 +18,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
 		case "supervise":
-			os.Exit(SuperviseMain(os.Args[2:]))
+			os.Exit(supervise.Main(os.Args[2:]))
 		case "own":
-			os.Exit(OwnMain(os.Args[2:]))
+			os.Exit(own.Main(os.Args[2:]))
 		case "launch-start", "launch-create":
 			os.Exit(launch(os.Args[2], os.Args[1] == "launch-start"))
 		case "check-docker":

@@ -15,50 +15,12 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/own"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
 // treePath is where a helper container finds its tree.
 const treePath = wire.ContainerRoot + "/tree"
-
-// Operations of OwnMain.
-const (
-	opChown = "chown"
-	opEmpty = "empty"
-)
-
-// OwnMain is what a helper container runs: the subcommand "own" of the
-// launcher's binary, used by this package alone. Its arguments are an operation,
-// a uid, a gid and a directory; the result is the exit code.
-func OwnMain(args []string) int {
-	fail := func(err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if len(args) != 4 {
-		return fail(fmt.Errorf("own is for the launcher's own use"))
-	}
-	uid, err := strconv.Atoi(args[1])
-	if err != nil {
-		return fail(err)
-	}
-	gid, err := strconv.Atoi(args[2])
-	if err != nil {
-		return fail(err)
-	}
-	switch args[0] {
-	case opChown:
-		err = chownTree(context.Background(), args[3], uid, gid)
-	case opEmpty:
-		err = emptyTree(context.Background(), args[3])
-	default:
-		err = fmt.Errorf("unknown operation %q", args[0])
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return 0
-}
 
 // ownByHelper lets the engine, which is root, do what this launcher may not. The
 // container runs our binary and nothing of the image, sees one tree of a run
@@ -75,9 +37,9 @@ func (d *Docker) ownByHelper(ctx context.Context, o Ownership) error {
 	if err := d.remove(ctx, name); err != nil {
 		return err
 	}
-	op := opChown
+	op := own.OpChown
 	if o.Delete {
-		op = opEmpty
+		op = own.OpEmpty
 	}
 	err := d.create(ctx, name, container.Config{
 		Image: o.Image, User: "0:0",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 )
 
 // ProcessOptions configures the process backend.
@@ -21,7 +22,7 @@ type ProcessOptions struct {
 	// DataDir is the launcher's data directory, RunsDir the directory of run
 	// directories below it. Both are absolute.
 	DataDir, RunsDir string
-	// Supervisor is the command that ends up in SuperviseMain; its argument,
+	// Supervisor is the command that ends up in supervise.Main; its argument,
 	// a run directory, is appended. Empty: this executable with "supervise".
 	Supervisor []string
 	// NoMounts does without a mount namespace, as where none can be made.
@@ -37,14 +38,14 @@ type ProcessOptions struct {
 // Create starts the supervisor, which prepares everything and waits on the
 // pipe; Start writes one byte to it. A launcher that dies in between closes the
 // pipe and so ends the supervisor; from that byte on the supervisor needs
-// nobody. What it knows is in private/ of the run directory (see notes.go).
+// nobody. What it knows is in private/ of the run directory (see supervise.Notes).
 type Process struct {
 	layout
 	opts   ProcessOptions
 	mounts bool
 
 	mu      sync.Mutex
-	waiting map[string]*supervisor // created here, not started yet
+	waiting map[string]*supervise.Supervisor // created here, not started yet
 }
 
 var _ Backend = (*Process)(nil)
@@ -62,8 +63,8 @@ func NewProcess(o ProcessOptions) (*Process, error) {
 		}
 		o.Supervisor = []string{self, "supervise"}
 	}
-	p := &Process{layout: l, opts: o, waiting: map[string]*supervisor{}}
-	p.mounts = !o.NoMounts && mountsWork()
+	p := &Process{layout: l, opts: o, waiting: map[string]*supervise.Supervisor{}}
+	p.mounts = !o.NoMounts && supervise.MountsWork()
 	return p, nil
 }
 
@@ -81,7 +82,7 @@ func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, s := range p.waiting {
-		s.abandon()
+		s.Abandon()
 		delete(p.waiting, id)
 	}
 	return nil
@@ -92,7 +93,7 @@ func (p *Process) Check(context.Context) error {
 	if runtime.GOOS != "linux" {
 		return fault.New(fault.Unsupported, "the process backend needs Linux").Named("process_os")
 	}
-	if _, err := bootID(); err != nil {
+	if _, err := supervise.BootID(); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "the process backend needs /proc, which cannot be read").Named("process_proc")
 	}
 	return nil
@@ -113,19 +114,19 @@ func (p *Process) Create(ctx context.Context, spec Spec) error {
 			return fault.Wrap(err, fault.NotFound, "container %s: the mount source %q does not exist", spec.ULID, m.Source).Named("container_mount")
 		}
 	}
-	n := notes{dir: spec.RunDir}
-	if err := os.MkdirAll(n.path(""), 0o700); err != nil {
+	n := supervise.Notes{Dir: spec.RunDir}
+	if err := os.MkdirAll(n.Path(""), 0o700); err != nil {
 		return fmt.Errorf("create container %s: %w", spec.ULID, err)
 	}
-	if err := n.create(plan{Spec: spec, Mounts: p.mounts}); err != nil {
+	if err := n.Create(supervise.Plan{Spec: superviseSpec(spec), Mounts: p.mounts}); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fault.Wrap(err, fault.Conflict, "container %s exists already", spec.ULID).Named("container_exists")
 		}
 		return fmt.Errorf("create container %s: %w", spec.ULID, err)
 	}
-	s, err := startSupervisor(p.opts.Supervisor, spec.RunDir, p.mounts)
+	s, err := supervise.Start(p.opts.Supervisor, spec.RunDir, p.mounts)
 	if err != nil {
-		n.forget()
+		n.Forget()
 		return fmt.Errorf("create container %s: %w", spec.ULID, err)
 	}
 	p.mu.Lock()
@@ -134,8 +135,29 @@ func (p *Process) Create(ctx context.Context, spec Spec) error {
 	return nil
 }
 
+// superviseSpec is the part of a spec that a supervisor needs.
+func superviseSpec(s Spec) supervise.Spec {
+	o := supervise.Spec{Binary: s.Binary, Args: s.Args, WorkDir: s.WorkDir}
+	for _, m := range s.Mounts {
+		o.Mounts = append(o.Mounts, supervise.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
+	}
+	return o
+}
+
+// exitOf is how a container ended whose supervisor is gone.
+func exitOf(n supervise.Notes) (Exit, error) {
+	e, lost, err := n.Exit()
+	switch {
+	case err != nil:
+		return Exit{}, err
+	case lost:
+		return Exit{Code: -1, Lost: true}, nil
+	}
+	return Exit{Code: e.Code, Signal: e.Signal, Err: e.Err, Finished: e.Finished}, nil
+}
+
 // take returns the supervisor that waits for its container's start, if any.
-func (p *Process) take(id string) *supervisor {
+func (p *Process) take(id string) *supervise.Supervisor {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.waiting[id]
@@ -148,8 +170,8 @@ func (p *Process) Start(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
-	n := notes{dir: p.runDir(id)}
-	pl, err := n.plan()
+	n := supervise.Notes{Dir: p.runDir(id)}
+	pl, err := n.Plan()
 	if errors.Is(err, fs.ErrNotExist) {
 		return errMissing(id)
 	}
@@ -160,20 +182,20 @@ func (p *Process) Start(ctx context.Context, id string) error {
 	if s == nil {
 		// Another launcher created it. Its supervisor, if still there, holds
 		// the lock that the new one needs, so there is never a second worker.
-		if started, err := n.started(); err != nil || started {
+		if started, err := n.Started(); err != nil || started {
 			return either(err, errStarted(id))
 		}
-		if s, err = startSupervisor(p.opts.Supervisor, pl.Spec.RunDir, pl.Mounts && p.mounts); err != nil {
+		if s, err = supervise.Start(p.opts.Supervisor, n.Dir, pl.Mounts && p.mounts); err != nil {
 			return fmt.Errorf("start container %s: %w", id, err)
 		}
 	}
-	answer, err := s.release(ctx)
+	answer, err := s.Release(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("start container %s: %w", id, err)
-	case answer == answerStarted:
+	case answer == supervise.AnswerStarted:
 		return errStarted(id)
-	case answer != answerOK:
+	case answer != supervise.AnswerOK:
 		return fault.New(fault.Internal, "the worker of container %s could not be started: %s", id, answer).Named("process_start")
 	}
 	return nil
@@ -191,23 +213,23 @@ func (p *Process) Inspect(_ context.Context, id string) (Status, error) {
 	if err := checkID(id); err != nil {
 		return Status{}, err
 	}
-	n := notes{dir: p.runDir(id)}
-	if _, err := n.plan(); errors.Is(err, fs.ErrNotExist) {
+	n := supervise.Notes{Dir: p.runDir(id)}
+	if _, err := n.Plan(); errors.Is(err, fs.ErrNotExist) {
 		return Status{}, nil
 	} else if err != nil {
 		return Status{}, fmt.Errorf("inspect container %s: %w", id, err)
 	}
-	proc, err := n.process()
+	proc, err := n.Process()
 	if errors.Is(err, fs.ErrNotExist) {
 		return Status{Exists: true}, nil
 	}
 	if err != nil {
 		return Status{}, fmt.Errorf("inspect container %s: %w", id, err)
 	}
-	st := Status{Exists: true, Started: true, Running: proc.Supervisor.alive(proc.Boot)}
+	st := Status{Exists: true, Started: true, Running: proc.Supervisor.Alive(proc.Boot)}
 	if !st.Running {
-		proc.Supervisor.reap()
-		st.Exit, err = n.exit()
+		proc.Supervisor.Reap()
+		st.Exit, err = exitOf(n)
 	}
 	return st, err
 }
@@ -225,17 +247,17 @@ func (p *Process) Wait(ctx context.Context, id string) (Exit, error) {
 	case !st.Running:
 		return st.Exit, nil
 	}
-	n := notes{dir: p.runDir(id)}
-	proc, err := n.process()
+	n := supervise.Notes{Dir: p.runDir(id)}
+	proc, err := n.Process()
 	if err != nil {
 		return Exit{}, fmt.Errorf("wait for container %s: %w", id, err)
 	}
 	// The supervisor ends last, when nothing of the container is left.
-	if err := proc.Supervisor.wait(ctx, proc.Boot); err != nil {
+	if err := proc.Supervisor.Wait(ctx, proc.Boot); err != nil {
 		return Exit{}, fmt.Errorf("wait for container %s: %w", id, err)
 	}
-	proc.Supervisor.reap()
-	return n.exit()
+	proc.Supervisor.Reap()
+	return exitOf(n)
 }
 
 // List implements Backend.
@@ -252,7 +274,7 @@ func (p *Process) List(context.Context) ([]string, error) {
 		if checkID(e.Name()) != nil {
 			continue
 		}
-		if _, err := os.Stat(notes{dir: p.runDir(e.Name())}.path(planFile)); err == nil {
+		if _, err := os.Stat(supervise.Notes{Dir: p.runDir(e.Name())}.Path(supervise.PlanFile)); err == nil {
 			ids = append(ids, e.Name())
 		}
 	}
@@ -271,11 +293,11 @@ func (p *Process) Signal(ctx context.Context, id string, sig syscall.Signal) err
 	case !st.Running:
 		return errNotRunning(id)
 	}
-	proc, err := notes{dir: p.runDir(id)}.process()
+	proc, err := supervise.Notes{Dir: p.runDir(id)}.Process()
 	if err != nil {
 		return fmt.Errorf("signal container %s: %w", id, err)
 	}
-	if err := proc.Worker.signal(sig, proc.Boot); errors.Is(err, os.ErrProcessDone) {
+	if err := proc.Worker.Signal(sig, proc.Boot); errors.Is(err, os.ErrProcessDone) {
 		return errNotRunning(id)
 	} else if err != nil {
 		return fmt.Errorf("signal container %s: %w", id, err)
@@ -290,17 +312,17 @@ func (p *Process) Kill(ctx context.Context, id string) error {
 	if err != nil || !st.Running {
 		return err
 	}
-	proc, err := notes{dir: p.runDir(id)}.process()
+	proc, err := supervise.Notes{Dir: p.runDir(id)}.Process()
 	if err != nil {
 		return fmt.Errorf("kill container %s: %w", id, err)
 	}
-	err = proc.Supervisor.signal(syscall.SIGTERM, proc.Boot)
+	err = proc.Supervisor.Signal(syscall.SIGTERM, proc.Boot)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	if err == nil {
 		// A stopped one would never see the order.
-		err = proc.Supervisor.signal(syscall.SIGCONT, proc.Boot)
+		err = proc.Supervisor.Signal(syscall.SIGCONT, proc.Boot)
 	}
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill container %s: %w", id, err)
@@ -318,7 +340,7 @@ func (p *Process) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	if s := p.take(id); s != nil {
-		s.abandon()
+		s.Abandon()
 	}
 	if err := p.Kill(ctx, id); err != nil {
 		return err
@@ -328,7 +350,7 @@ func (p *Process) Remove(ctx context.Context, id string) error {
 	if _, err := p.Wait(ctx, id); err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Conflict) {
 		return err
 	}
-	notes{dir: p.runDir(id)}.forget()
+	supervise.Notes{Dir: p.runDir(id)}.Forget()
 	return nil
 }
 
@@ -337,7 +359,7 @@ func (p *Process) Output(_ context.Context, id string, limit int) ([]byte, error
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(notes{dir: p.runDir(id)}.path(outputFile)))
+	f, err := os.Open(filepath.Join(supervise.Notes{Dir: p.runDir(id)}.Path(supervise.OutputFile)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

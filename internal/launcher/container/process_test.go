@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 )
 
 // newProcess makes a backend and the spec of a container that runs a host
@@ -54,20 +55,20 @@ func TestAWorkerWhoseSupervisorIsKilledDiesToo(t *testing.T) {
 	if err := p.Start(ctx, spec.ULID); err != nil {
 		t.Fatal(err)
 	}
-	note, err := notes{dir: spec.RunDir}.process()
+	note, err := supervise.Notes{Dir: spec.RunDir}.Process()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !note.Worker.alive(note.Boot) {
+	if !note.Worker.Alive(note.Boot) {
 		t.Fatal("the worker is not running")
 	}
-	if err := note.Supervisor.signal(syscall.SIGKILL, note.Boot); err != nil {
+	if err := note.Supervisor.Signal(syscall.SIGKILL, note.Boot); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := p.Wait(ctx, spec.ULID); err != nil || !e.Lost || e.Code != -1 {
 		t.Errorf("it ended as %+v, %v", e, err)
 	}
-	if err := note.Worker.wait(ctx, note.Boot); err != nil {
+	if err := note.Worker.Wait(ctx, note.Boot); err != nil {
 		t.Errorf("the worker lives: %v", err)
 	}
 }
@@ -180,38 +181,6 @@ func TestOfTwoLaunchersThatStartOneContainerOneSucceeds(t *testing.T) {
 	}
 	if b, err := os.ReadFile(count); err != nil || string(b) != "ran\n" || started != 1 {
 		t.Errorf("%d starts succeeded; the worker wrote %q, %v", started, b, err)
-	}
-}
-
-func TestAProcessWithAHostileNameIsReadRight(t *testing.T) {
-	t.Parallel()
-	st, err := parseStat([]byte("42 (a) S 1 (b) R 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3\n"))
-	if err != nil || st != (stat{state: 'R', parent: 7, start: 98765}) {
-		t.Errorf("got %+v, %v", st, err)
-	}
-	for _, broken := range []string{"", "42 (a", "42 (a) R 7 8", "42 (a) R x 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765"} {
-		if _, err := parseStat([]byte(broken)); err == nil {
-			t.Errorf("%q was read", broken)
-		}
-	}
-}
-
-func TestAnotherProcessWithTheSameNumberIsNotTouched(t *testing.T) {
-	t.Parallel()
-	boot, err := bootID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	me, err := identify(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	earlier := process{PID: me.PID, Start: me.Start - 1}
-	if !me.alive(boot) || earlier.alive(boot) || me.alive("another-boot") {
-		t.Error("a process is mistaken for another")
-	}
-	if err := earlier.signal(0, boot); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("a signal gave %v", err)
 	}
 }
 

@@ -1,10 +1,13 @@
 package tool
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -50,29 +53,74 @@ func (s *Store) Keep(path string) (string, error) {
 			return kept, nil
 		}
 	}
-	tmp, err := os.CreateTemp(s.dir, ".new-*")
+	kept, err := s.put(src, info.Size())
 	if err != nil {
 		return "", fmt.Errorf("keep binary %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name())
+	s.known[key] = kept
+	return kept, nil
+}
+
+// KeepFile is Keep for a file that is not on disk yet.
+func (s *Store) KeepFile(files fs.FS, name string) (string, error) {
+	f, err := files.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("keep binary %s: %w", name, err)
+	}
+	defer f.Close()
+	src, ok := f.(io.ReadSeeker)
+	if !ok {
+		return "", fmt.Errorf("keep binary %s: it cannot be read twice", name)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("keep binary %s: %w", name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, err := s.put(src, info.Size())
+	if err != nil {
+		return "", fmt.Errorf("keep binary %s: %w", name, err)
+	}
+	return kept, nil
+}
+
+// put keeps what it reads, unless it is there. A launcher does this at each start,
+// so nothing is written that is there.
+func (s *Store) put(src io.ReadSeeker, size int64) (string, error) {
 	sum := sha256.New()
-	_, err = io.Copy(tmp, io.TeeReader(src, sum))
+	if _, err := io.Copy(sum, src); err != nil {
+		return "", err
+	}
+	kept := filepath.Join(s.dir, hex.EncodeToString(sum.Sum(nil)))
+	// A file that is there already may be running; its content is the same.
+	if have, err := os.Stat(kept); err == nil && have.Size() == size {
+		return kept, nil
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	tmp, err := os.CreateTemp(s.dir, ".new-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp.Name())
+	again := sha256.New()
+	_, err = io.Copy(tmp, io.TeeReader(src, again))
+	if err == nil && !bytes.Equal(again.Sum(nil), sum.Sum(nil)) {
+		err = errors.New("it changes while it is read")
+	}
 	if err == nil {
 		err = tmp.Chmod(0o755)
+	}
+	if err == nil {
+		err = tmp.Sync() // it is looked at no more once it has its size
 	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return "", fmt.Errorf("keep binary %s: %w", path, err)
+		return "", err
 	}
-	kept := filepath.Join(s.dir, hex.EncodeToString(sum.Sum(nil)))
-	// A file that is there already may be running; its content is the same.
-	if have, err := os.Stat(kept); err != nil || have.Size() != info.Size() {
-		if err := os.Rename(tmp.Name(), kept); err != nil {
-			return "", fmt.Errorf("keep binary %s: %w", path, err)
-		}
-	}
-	s.known[key] = kept
-	return kept, nil
+	return kept, os.Rename(tmp.Name(), kept)
 }

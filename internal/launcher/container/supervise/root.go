@@ -1,4 +1,4 @@
-package container
+package supervise
 
 import (
 	"errors"
@@ -208,10 +208,10 @@ func readOnly(at string) error {
 	return unix.Mount("", at, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|keep, "")
 }
 
-// mountsWork tries enterRoot out, in a thread that is thrown away: whether a
+// MountsWork tries enterRoot out, in a thread that is thrown away: whether a
 // container runtime around us, a policy or the kind of root file system forbids
 // one of its steps is not to be told in advance.
-func mountsWork() bool {
+func MountsWork() bool {
 	if os.Geteuid() != 0 {
 		return false
 	}
@@ -245,4 +245,9 @@ func probe(dir string) error {
 		return err
 	}
 	return enterRoot(filepath.Join(dir, "root"), []Mount{{Source: dir, Target: wire.ContainerWorkspace, ReadOnly: true}})
+}
+
+// within reports whether path is dir or below it. Both are clean.
+func within(dir, path string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -1,6 +1,7 @@
-package container
+package supervise
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,16 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SuperviseMain is the process backend's supervisor, a subcommand of the
-// launcher's binary that only this package calls. Its one argument is a run
-// directory. It must run in the process's first goroutine; the result is the
+// Main is the process backend's supervisor, a subcommand of the worker's
+// binary that only this package calls. Its one argument is a run directory. It must run in the process's first goroutine; the result is the
 // exit code.
 //
 // It starts the worker, adopts every process that the worker leaves behind,
 // writes the exit status down, ends whatever remains and then itself: while it
 // lives something of the container may live, and after it nothing does.
 // SIGTERM makes it kill the worker; other signals do nothing.
-func SuperviseMain(args []string) int {
+func Main(args []string) int {
 	// The worker is killed with the thread that started it (see startWorker),
 	// so this thread must last as long as the process.
 	runtime.LockOSThread()
@@ -42,11 +42,11 @@ func SuperviseMain(args []string) int {
 		fmt.Fprintln(os.Stderr, "spacelift-launcher: supervise is for the launcher to call")
 		return 2
 	}
-	s := supervision{notes: notes{dir: args[0]}, signals: signals}
+	s := supervision{notes: Notes{Dir: args[0]}, signals: signals}
 	answer := os.NewFile(answerFD, "answer")
 	prepared := s.prepare()
 	if errors.Is(prepared, errOvertaken) {
-		_, _ = answer.WriteString(answerStarted)
+		_, _ = answer.WriteString(AnswerStarted)
 		return 1
 	}
 	var b [1]byte
@@ -57,11 +57,11 @@ func SuperviseMain(args []string) int {
 		prepared = s.startWorker()
 	}
 	if prepared != nil {
-		_ = s.notes.write(exitFile, exitNote{Code: 127, Err: prepared.Error(), Finished: time.Now()})
+		_ = s.notes.write(exitFile, ExitNote{Code: 127, Err: prepared.Error(), Finished: time.Now()})
 		_, _ = answer.WriteString(prepared.Error())
 		return 1
 	}
-	_, _ = answer.WriteString(answerOK)
+	_, _ = answer.WriteString(AnswerOK)
 	_ = answer.Close()
 	return s.watch()
 }
@@ -70,10 +70,10 @@ func SuperviseMain(args []string) int {
 var errOvertaken = errors.New("started by another supervisor")
 
 type supervision struct {
-	notes   notes
+	notes   Notes
 	signals <-chan os.Signal
-	plan    plan
-	note    processNote
+	plan    Plan
+	note    ProcessNote
 	lock    *os.File
 }
 
@@ -86,17 +86,17 @@ func (s *supervision) prepare() error {
 		return fmt.Errorf("become the reaper of orphans: %w", err)
 	}
 	var err error
-	if s.plan, err = s.notes.plan(); err != nil {
+	if s.plan, err = s.notes.Plan(); err != nil {
 		return err
 	}
-	if s.note.Boot, err = bootID(); err != nil {
+	if s.note.Boot, err = BootID(); err != nil {
 		return err
 	}
 	if s.note.Supervisor, err = identify(os.Getpid()); err != nil {
 		return err
 	}
 	if s.plan.Mounts {
-		return enterRoot(s.notes.path("root"), s.plan.Spec.Mounts)
+		return enterRoot(s.notes.Path("root"), s.plan.Spec.Mounts)
 	}
 	return nil
 }
@@ -105,14 +105,16 @@ func (s *supervision) prepare() error {
 // its release gives it up when its launcher dies; one that was released keeps
 // it, and its note says so.
 func (s *supervision) acquire() error {
-	f, err := os.OpenFile(s.notes.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(s.notes.Path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if started, serr := s.notes.started(); serr != nil || started {
-			return either(serr, errOvertaken)
+		if started, serr := s.notes.Started(); serr != nil {
+			return serr
+		} else if started {
+			return errOvertaken
 		}
 		if err == nil {
 			s.lock = f // closed by the end of the process alone
@@ -138,7 +140,7 @@ func (s *supervision) startWorker() error {
 	defer null.Close()
 	spec := s.plan.Spec
 	p, err := os.StartProcess(spec.Binary, append([]string{spec.Binary}, spec.Args...), &os.ProcAttr{
-		Dir:   or(spec.WorkDir, "/"),
+		Dir:   cmp.Or(spec.WorkDir, "/"),
 		Env:   emptyEnvironment(),
 		Files: []*os.File{null, os.Stdout, os.Stderr},
 		// If somebody kills the supervisor, the worker goes with it rather
@@ -165,7 +167,7 @@ func (s *supervision) watch() int {
 	go func() { // ends with the process
 		for sig := range s.signals {
 			if sig == syscall.SIGTERM {
-				_ = s.note.Worker.signal(syscall.SIGKILL, s.note.Boot)
+				_ = s.note.Worker.Signal(syscall.SIGKILL, s.note.Boot)
 			}
 		}
 	}()
@@ -190,11 +192,11 @@ func (s *supervision) watch() int {
 	}
 }
 
-func noteOf(ws syscall.WaitStatus, now time.Time) exitNote {
+func noteOf(ws syscall.WaitStatus, now time.Time) ExitNote {
 	if ws.Signaled() {
-		return exitNote{Code: 128 + int(ws.Signal()), Signal: unix.SignalName(ws.Signal()), Finished: now}
+		return ExitNote{Code: 128 + int(ws.Signal()), Signal: unix.SignalName(ws.Signal()), Finished: now}
 	}
-	return exitNote{Code: ws.ExitStatus(), Finished: now}
+	return ExitNote{Code: ws.ExitStatus(), Finished: now}
 }
 
 // endRest kills what the worker left behind. All of it is below this process,
@@ -218,11 +220,11 @@ func (s *supervision) endRest() {
 				fmt.Fprintln(os.Stderr, "supervise: list processes:", err)
 			}
 			for _, p := range all {
-				_ = p.signal(syscall.SIGSTOP, s.note.Boot)
+				_ = p.Signal(syscall.SIGSTOP, s.note.Boot)
 			}
 			if len(all) <= stopped {
 				for _, p := range all {
-					_ = p.signal(syscall.SIGKILL, s.note.Boot)
+					_ = p.Signal(syscall.SIGKILL, s.note.Boot)
 				}
 				break
 			}

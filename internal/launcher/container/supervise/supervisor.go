@@ -1,4 +1,4 @@
-package container
+package supervise
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 
 // What a supervisor answers to its release. Any other text is an error.
 const (
-	answerOK      = "ok"
-	answerStarted = "started"
+	AnswerOK      = "ok"
+	AnswerStarted = "started"
 )
 
 // Descriptors that a supervisor gets beside the standard ones.
@@ -28,14 +28,16 @@ func emptyEnvironment() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}
 }
 
-// supervisor is the launcher's hold on one that waits for its release.
-type supervisor struct {
+// Supervisor is the launcher's hold on one that waits for its release.
+type Supervisor struct {
 	cmd          *exec.Cmd
 	gate, answer *os.File
 }
 
-func startSupervisor(command []string, runDir string, mounts bool) (*supervisor, error) {
-	out, err := os.OpenFile(notes{dir: runDir}.path(outputFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// Start starts command, which ends up in Main, for a run directory; mounts gives it
+// a mount namespace. It prepares everything and waits for its release.
+func Start(command []string, runDir string, mounts bool) (*Supervisor, error) {
+	out, err := os.OpenFile(Notes{Dir: runDir}.Path(OutputFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +70,12 @@ func startSupervisor(command []string, runDir string, mounts bool) (*supervisor,
 		answerR.Close()
 		return nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	return &supervisor{cmd: cmd, gate: releaseW, answer: answerR}, nil
+	return &Supervisor{cmd: cmd, gate: releaseW, answer: answerR}, nil
 }
 
-// release lets it start the worker and returns its answer. From then on it
+// Release lets it start the worker and returns its answer. From then on it
 // belongs to nobody.
-func (s *supervisor) release(ctx context.Context) (string, error) {
+func (s *Supervisor) Release(ctx context.Context) (string, error) {
 	defer s.answer.Close()
 	defer s.gate.Close()
 	if _, err := s.gate.Write([]byte{'g'}); err != nil {
@@ -92,8 +94,8 @@ func (s *supervisor) release(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("hear from the supervisor: %w", err)
 	}
 	switch string(b) {
-	case answerOK:
-		return answerOK, s.cmd.Process.Release()
+	case AnswerOK:
+		return AnswerOK, s.cmd.Process.Release()
 	case "":
 		_ = s.cmd.Wait()
 		return "", fmt.Errorf("the supervisor ended without an answer")
@@ -102,8 +104,8 @@ func (s *supervisor) release(ctx context.Context) (string, error) {
 	return string(b), nil
 }
 
-// abandon ends one that was not released, as the launcher's death would.
-func (s *supervisor) abandon() {
+// Abandon ends one that was not released, as the launcher's death would.
+func (s *Supervisor) Abandon() {
 	s.gate.Close()
 	s.answer.Close()
 	_ = s.cmd.Wait()

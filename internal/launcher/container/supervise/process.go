@@ -1,4 +1,4 @@
-package container
+package supervise
 
 import (
 	"bytes"
@@ -14,23 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is one process of this host, told from every other by the time of its
+// Process is one process of this host, told from every other by the time of its
 // start in clock ticks since boot.
-type process struct {
+type Process struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"`
 }
 
-// bootID is new with each boot of this machine.
-func bootID() (string, error) {
+// BootID is new with each boot of this machine.
+func BootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 }
 
 // identify returns the process that has this number now.
-func identify(pid int) (process, error) {
+func identify(pid int) (Process, error) {
 	st, err := readStat(pid)
-	return process{PID: pid, Start: st.start}, err
+	return Process{PID: pid, Start: st.start}, err
 }
 
 // stat is what we use of /proc/PID/stat.
@@ -70,9 +70,9 @@ func parseStat(b []byte) (stat, error) {
 	return stat{state: f[0][0], parent: parent, start: start}, nil
 }
 
-// alive reports whether it still runs. boot is the boot it was seen in.
-func (p process) alive(boot string) bool {
-	if now, err := bootID(); err != nil || now != boot || p.PID <= 0 {
+// Alive reports whether it still runs. boot is the boot it was seen in.
+func (p Process) Alive(boot string) bool {
+	if now, err := BootID(); err != nil || now != boot || p.PID <= 0 {
 		return false
 	}
 	st, err := readStat(p.PID)
@@ -81,7 +81,7 @@ func (p process) alive(boot string) bool {
 
 // open returns a descriptor that stands for this very process, so that what is
 // done with it cannot hit one that got the number later.
-func (p process) open(boot string) (int, error) {
+func (p Process) open(boot string) (int, error) {
 	if p.PID <= 0 {
 		return -1, os.ErrProcessDone
 	}
@@ -92,15 +92,15 @@ func (p process) open(boot string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
-	if !p.alive(boot) {
+	if !p.Alive(boot) {
 		_ = unix.Close(fd)
 		return -1, os.ErrProcessDone
 	}
 	return fd, nil
 }
 
-// signal sends a signal; os.ErrProcessDone if the process has ended.
-func (p process) signal(sig syscall.Signal, boot string) error {
+// Signal sends a signal; os.ErrProcessDone if the process has ended.
+func (p Process) Signal(sig syscall.Signal, boot string) error {
 	fd, err := p.open(boot)
 	if err != nil {
 		return err
@@ -114,9 +114,9 @@ func (p process) signal(sig syscall.Signal, boot string) error {
 	return nil
 }
 
-// wait returns nil when the process has ended. It may be any process, not only
+// Wait returns nil when the process has ended. It may be any process, not only
 // a child.
-func (p process) wait(ctx context.Context, boot string) error {
+func (p Process) Wait(ctx context.Context, boot string) error {
 	fd, err := p.open(boot)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
@@ -148,9 +148,9 @@ func (p process) wait(ctx context.Context, boot string) error {
 	return err
 }
 
-// reap takes an ended child's status off the process table; of a process that
+// Reap takes an ended child's status off the process table; of a process that
 // isn't our child it does nothing.
-func (p process) reap() {
+func (p Process) Reap() {
 	if st, err := readStat(p.PID); err != nil || st.start != p.Start || st.parent != os.Getpid() {
 		return
 	}
@@ -159,7 +159,7 @@ func (p process) reap() {
 }
 
 // children maps each process of this host to those it started or adopted.
-func children() (map[int][]process, error) {
+func children() (map[int][]Process, error) {
 	d, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -169,21 +169,21 @@ func children() (map[int][]process, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := map[int][]process{}
+	of := map[int][]Process{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
 		if st, err := readStat(pid); err == nil && st.state != 'Z' && st.state != 'X' {
-			of[st.parent] = append(of[st.parent], process{PID: pid, Start: st.start})
+			of[st.parent] = append(of[st.parent], Process{PID: pid, Start: st.start})
 		}
 	}
 	return of, nil
 }
 
 // descendants lists the living processes below pid.
-func descendants(pid int) ([]process, error) {
+func descendants(pid int) ([]Process, error) {
 	of, err := children()
 	if err != nil {
 		return nil, err
