@@ -94,21 +94,27 @@ func stamp(t *testing.T, text, word string) time.Time {
 // processorTime is what a process has had of the processors, without its children.
 func processorTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
+	own, _ := processorTimes(t, pid)
+	return own
+}
+
+// processorTimes is that, and what its children have had that have ended.
+func processorTimes(t *testing.T, pid int) (own, children time.Duration) {
+	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(data), ") ")
-	fields := strings.Fields(rest)
-	var ticks int
-	for _, f := range fields[11:13] { // utime, stime
+	var ticks [4]time.Duration // utime, stime, cutime, cstime
+	for i, f := range strings.Fields(rest)[11:15] {
 		n, err := strconv.Atoi(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ticks += n
+		ticks[i] = time.Duration(n) * time.Second / 100
 	}
-	return time.Duration(ticks) * time.Second / 100
+	return ticks[0] + ticks[1], ticks[2] + ticks[3]
 }
 
 // peak is the most memory that a process has had at once.

@@ -157,6 +157,7 @@ func TestBenchThroughput(t *testing.T) {
 		w.warm(stack)
 	}
 	const each = 100
+	before := w.processorTimes()
 	begin := time.Now()
 	var group sync.WaitGroup
 	for _, stack := range stacks {
@@ -174,4 +175,25 @@ func TestBenchThroughput(t *testing.T) {
 	took := time.Since(begin)
 	busy(t)
 	fmt.Printf("%d trivial runs, %d stacks, %d workers: %.1f runs a second\n", each*len(stacks), len(stacks), workers4, float64(each*len(stacks))/took.Seconds())
+	after := w.processorTimes()
+	for _, part := range []string{"mothership", "launchers", "supervisors, workers and commands"} {
+		fmt.Printf("processor time of a run, %s: %.1f ms\n", part, (after[part]-before[part]).Seconds()*1000/float64(each*len(stacks)))
+	}
+}
+
+// processorTimes sums up what each kind of process has taken. It depends less on
+// what else the machine does than any other figure here.
+func (w *world) processorTimes() map[string]time.Duration {
+	w.t.Helper()
+	times := map[string]time.Duration{}
+	for _, p := range append([]*process{w.server}, w.processes...) {
+		own, children := processorTimes(w.t, p.cmd.Process.Pid)
+		if strings.HasPrefix(p.name, "worker-") {
+			times["launchers"] += own
+			times["supervisors, workers and commands"] += children
+		} else {
+			times["mothership"] += own + children
+		}
+	}
+	return times
 }

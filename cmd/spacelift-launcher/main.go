@@ -72,7 +72,7 @@ func runLauncher(args []string) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	err = launcher.Run(context.Background(), launcher.Options{
-		Settings: settings, Log: log, Version: version.String(), Binary: binary, Programs: program.Files(), Signals: signals,
+		Settings: settings, Log: log, Version: version.String(), Binary: binary, Programs: program.Contents(), Signals: signals,
 	})
 	return explain(err)
 }

@@ -81,9 +81,9 @@ func policyArgs(args []string) (input, path string, err error) {
 
 func policyTest(ctx context.Context, input, path string) (policy.Decision, error) {
 	self, err := os.Executable()
-	if files := program.Files(); files != nil {
+	if programs := program.Contents(); programs != nil {
 		var memory io.Closer
-		if self, memory, err = program.Memory(files, program.Evaluator); err == nil {
+		if self, memory, err = program.Memory(program.Evaluator, programs[program.Evaluator]); err == nil {
 			defer memory.Close()
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,8 +41,8 @@ type Options struct {
 	// Binary is the path of this program. Without Programs it is the worker and
 	// the policy's evaluator too.
 	Binary string
-	// Programs holds them as programs of their own, see package program.
-	Programs fs.FS
+	// Programs holds them as programs of their own, see program.Contents.
+	Programs map[string]string
 	// Signals brings the operator's wish that the launcher leaves: the first
 	// drains, the second stops the run.
 	Signals <-chan os.Signal
@@ -189,7 +188,8 @@ func (l *Launcher) keep(store *tool.Store, name string) (string, error) {
 	if l.o.Programs == nil {
 		return store.Keep(l.o.Binary)
 	}
-	return store.KeepFile(l.o.Programs, name)
+	defer program.Release()
+	return store.KeepContent(name, l.o.Programs[name])
 }
 
 // openPolicy checks the run initialization policy, if there is one.

@@ -10,11 +10,11 @@
 // the policy engine would lie in every launcher's memory, policy or not.
 //
 // Still there is one file to install: `make build` builds both first, and then the
-// launcher with the tag embedded, which carries them (Files). Built without that tag
+// launcher with the tag embedded, which carries them (Contents). Built without that tag
 // the launcher is all three itself.
 package program
 
-// Names of the programs in Files.
+// Names of the programs in Contents.
 const (
 	Worker    = "worker"
 	Evaluator = "evaluator"

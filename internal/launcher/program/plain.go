@@ -2,8 +2,9 @@
 
 package program
 
-import "io/fs"
-
-// Files holds the programs by their names; nil if this binary was built without
+// Contents holds the programs by their names; nil if this binary was built without
 // them.
-func Files() fs.FS { return nil }
+func Contents() map[string]string { return nil }
+
+// Release does nothing here.
+func Release() {}

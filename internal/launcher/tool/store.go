@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -61,24 +61,13 @@ func (s *Store) Keep(path string) (string, error) {
 	return kept, nil
 }
 
-// KeepFile is Keep for a file that is not on disk yet.
-func (s *Store) KeepFile(files fs.FS, name string) (string, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("keep binary %s: %w", name, err)
-	}
-	defer f.Close()
-	src, ok := f.(io.ReadSeeker)
-	if !ok {
-		return "", fmt.Errorf("keep binary %s: it cannot be read twice", name)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("keep binary %s: %w", name, err)
-	}
+// KeepContent is Keep for a binary that is in no file yet.
+func (s *Store) KeepContent(name, content string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kept, err := s.put(src, info.Size())
+	size := int64(len(content))
+	// A strings.Reader alone would hand out all of it at once, as a copy.
+	kept, err := s.put(io.NewSectionReader(strings.NewReader(content), 0, size), size)
 	if err != nil {
 		return "", fmt.Errorf("keep binary %s: %w", name, err)
 	}
