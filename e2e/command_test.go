@@ -207,6 +207,7 @@ func TestEveryMistakeIsOneSentenceWithItsExitCode(t *testing.T) {
 		"an unknown command":      {pool, []string{"nosuch"}, 2, `unexpected argument "nosuch"`},
 		"the worker's command":    {nil, []string{"worker"}, 2, "worker is for the launcher to call"},
 		"the supervisor's":        {nil, []string{"supervise"}, 2, "supervise is for the launcher to call"},
+		"the owners'":             {nil, []string{"own"}, 2, "own is for the launcher to call"},
 		"half a command":          {nil, []string{"policy"}, 2, "policy has one command, test: spacelift-launcher policy --help says"},
 		"no policy":               {nil, []string{"policy", "test"}, 2, "the policy's file is missing"},
 		"a policy's unknown flag": {nil, []string{"policy", "test", "--nosuch", "x"}, 2, "there is no flag --nosuch"},

@@ -22,7 +22,7 @@ func Main(args []string) int {
 		return 1
 	}
 	if len(args) != 4 {
-		return fail(fmt.Errorf("own is for the launcher's own use"))
+		return fail(fmt.Errorf("spacelift-launcher: own is for the launcher to call"))
 	}
 	uid, err := strconv.Atoi(args[1])
 	if err != nil {
