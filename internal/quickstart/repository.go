@@ -26,10 +26,22 @@ func (s *session) makeRepository(ctx context.Context) (string, map[string]any, e
 		return "", nil, fault.Wrap(err, fault.NotFound, "git is not on this machine's PATH").WithHint("install git")
 	}
 	data := pairs("dir", dir)
-	if head, err := s.git(ctx, git, dir, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch); err == nil {
+	if there, err := os.ReadDir(dir); err == nil && len(there) > 0 {
+		head, err := s.git(ctx, git, dir, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
+		if err != nil {
+			// Whatever it is, a person's work may lie in it.
+			return "", nil, fault.Wrap(err, fault.Conflict, "%s is no git repository with a branch %s", dir, branch).
+				WithHint("commit to that branch, or move the directory away for a new one")
+		}
 		return "going on with repository " + dir + " at " + short(head), data, nil
 	}
-	if err := unpackTemplate(dir); err != nil {
+	// Made beside its place and moved there when it is whole: git that is killed
+	// halfway leaves locks behind, on which every later start would stumble.
+	half := dir + ".new"
+	if err := os.RemoveAll(half); err != nil {
+		return "", nil, fmt.Errorf("remove what an earlier start left: %w", err)
+	}
+	if err := unpackTemplate(half); err != nil {
 		return "", nil, err
 	}
 	// symbolic-ref instead of `init -b`, which older versions of git lack.
@@ -39,9 +51,12 @@ func (s *session) makeRepository(ctx context.Context) (string, map[string]any, e
 		{"add", "--all"},
 		{"commit", "--quiet", "--message", "A small configuration to begin with"},
 	} {
-		if _, err := s.git(ctx, git, dir, args...); err != nil {
+		if _, err := s.git(ctx, git, half, args...); err != nil {
 			return "", nil, err
 		}
+	}
+	if err := os.Rename(half, dir); err != nil {
+		return "", nil, fmt.Errorf("move the repository to its place: %w", err)
 	}
 	return "repository " + dir + " with a small configuration", data, nil
 }

@@ -172,6 +172,52 @@ func TestRepositoryIsMadeOnceAndAPersonsCommitsStay(t *testing.T) {
 	}
 }
 
+// Ctrl-C kills git wherever it stands, and its lock stays.
+func TestRepositoryThatAnInterruptedStartLeftHalfMadeIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	s, _ := newSession(t, story())
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal("these tests need git: install it")
+	}
+	broken := filepath.Join(t.TempDir(), "git")
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\n"+git+" \"$@\" || exit 1\n[ \"$1\" != init ] || { touch .git/config.lock; kill -9 $$; }\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.opts.LookPath = func(string) (string, error) { return broken, nil }
+	s.opts.Environ = os.Environ()
+	if _, _, err := s.makeRepository(t.Context()); err == nil {
+		t.Fatal("a git that was killed passes for one that has done its work")
+	}
+	s.opts.LookPath = exec.LookPath
+	if said, _, err := s.makeRepository(t.Context()); err != nil {
+		t.Errorf("the next start fails for good: %v", err)
+	} else if strings.Contains(said, "going on") {
+		t.Errorf("it says %q of half a repository", said)
+	}
+}
+
+func TestRepositoryWithoutTheBranchIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	s, _ := newSession(t, story())
+	s.opts.LookPath, s.opts.Environ = exec.LookPath, os.Environ()
+	if _, _, err := s.makeRepository(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	main := filepath.Join(s.dir.repo(), "main.tf")
+	if err := os.WriteFile(main, []byte("# mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.git(t.Context(), "git", s.dir.repo(), "branch", "--move", "trunk"); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := s.makeRepository(t.Context())
+	wantFault(t, err, "is no git repository with a branch main")
+	if b, err := os.ReadFile(main); err != nil || string(b) != "# mine\n" {
+		t.Errorf("main.tf is %q, %v now, want the person's", b, err)
+	}
+}
+
 func TestStackSaysSealedStateAndTheToolAtHand(t *testing.T) {
 	t.Parallel()
 	for tool, want := range map[tool]string{terraform: "TERRAFORM_FOSS", tofu: "OPENTOFU", custom: "CUSTOM"} {
