@@ -187,6 +187,9 @@ func (l *loop) ask(ctx context.Context) (wait time.Duration, leave bool, err err
 	}
 	l.tidyImages(ctx)
 	if !l.running && (l.leaving > 0 || orders.Cycle) {
+		if l.leaving == 0 {
+			l.o.Log.Info("the mothership asks to leave, since the pool was cycled: who started the launcher is to start it again")
+		}
 		l.leave(s)
 		return 0, true, nil
 	}

@@ -143,7 +143,7 @@ func TestAWorkspaceThatIsNotTheOneThatWasParkedIsRefused(t *testing.T) {
 		{"of another kind", func(_ *wire.Job, p *wire.Parked) { sign(func(s *seal.Statement) { s.Kind = seal.KindState }, p) }, nil, "kind"},
 		{"of another sequence", func(_ *wire.Job, p *wire.Parked) { p.Sequence = 2 }, nil, "sequence"},
 		{"with another predecessor", func(_ *wire.Job, p *wire.Parked) { p.Previous = "sha256:" + strings.Repeat("ab", 32) }, nil, "previous"},
-		{"with another command", func(j *wire.Job, _ *wire.Parked) { j.Hooks = map[string][]string{"before_apply": {"curl evil"}} }, nil, "core"},
+		{"with another command", func(j *wire.Job, _ *wire.Parked) { j.Hooks = map[string][]string{"before_apply": {"curl evil"}} }, nil, "hooks or names of variables were changed since this run began"},
 		{"with one more variable", func(j *wire.Job, _ *wire.Parked) {
 			j.Environment = append(j.Environment, wire.Variable{Name: "LD_PRELOAD", Value: "/x"})
 		}, nil, "core"},

@@ -75,7 +75,7 @@ func (s *session) git(ctx context.Context, git, dir string, args ...string) (str
 	out, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil {
-		return "", fault.Wrap(err, fault.Unavailable, "git %s failed in %s: %s", args[0], dir, printable(text))
+		return "", fault.Wrap(err, fault.Unavailable, "git %s failed in %s: %s", args[0], dir, printable(strings.ReplaceAll(text, "\n", " ")))
 	}
 	return text, nil
 }

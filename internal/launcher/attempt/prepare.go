@@ -153,7 +153,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	core := jobCore(job, p.commit.SHA, image)
 	if previous != nil {
 		if before := (seal.Core{Lines: prevRec.Core}).Digest(); before != core.Digest() {
-			return nil, refusal{fault.New(fault.Invalid, "the job core is %s, but the run began with %s", core.Digest(), before).Named("seal_core")}
+			return nil, refusal{changedCore(fault.New(fault.Invalid, "the job core is %s, but the run began with %s", core.Digest(), before).Named(faultCore))}
 		}
 	}
 	rec.Core = core.Lines
@@ -292,11 +292,24 @@ func (t *task) unpark(ctx context.Context, p *prepared, job *wire.Job, image str
 	}
 	c, imageDigest, err := park.Open(ctx, parcel, *job.Parked, blob, p.rec.Workspace, p.dir.Private(), owner)
 	if err != nil {
-		return nil, refusal{err}
+		return nil, refusal{changedCore(err)}
 	}
 	p.rec.Image, p.rec.Carried = imageDigest, noted(c)
 	t.say("The workspace's signature and content were verified; it is unpacked")
 	return &c, nil
+}
+
+// faultCore names the fault of a job whose core is not that of the run's beginning.
+const faultCore = "seal_core"
+
+// changedCore says of such a fault what a person did to get it: digests tell them
+// nothing. Any other error is returned as it is.
+func changedCore(err error) error {
+	if f := fault.As(err); f == nil || f.Code != "invalid."+faultCore {
+		return err
+	}
+	return fault.Wrap(err, fault.Invalid, "the stack's settings, hooks or names of variables were changed since this run began, so its job core is another").
+		Named(faultCore).WithHint("trigger a new run")
 }
 
 func (t *task) parcel(job *wire.Job, core seal.Core) park.Parcel {

@@ -220,6 +220,17 @@ func TestHistoryEventsAndAuditTellTheSameStory(t *testing.T) {
 	}
 }
 
+// A shell drops the byte and performs another command than the one that was asked for.
+func TestATaskWithANullByteInItsCommandIsRefused(t *testing.T) {
+	t.Parallel()
+	w := leasetest.New(t)
+	st := w.Stack("web", nil)
+	_, err := w.Runs.CreateTask(w.Ctx(), runs.TaskInput{Stack: st.Slug, Command: "rm -rf a\x00b"})
+	if f := fault.As(err); f == nil || f.Kind != fault.Invalid || !strings.Contains(f.Message, "null byte") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEveryoneIsAskedForTheirRight(t *testing.T) {
 	t.Parallel()
 	w := leasetest.New(t)

@@ -106,6 +106,9 @@ func (s *Service) CreateTask(ctx context.Context, in TaskInput) (*Run, error) {
 	if strings.TrimSpace(in.Command) == "" {
 		return nil, fault.New(fault.Invalid, "a task needs a command")
 	}
+	if strings.ContainsRune(in.Command, 0) {
+		return nil, fault.New(fault.Invalid, "the command holds a null byte, which a shell would drop")
+	}
 	if len(in.Command) > MaxCommand {
 		return nil, fault.New(fault.Invalid, "the command is %d bytes long, more than %d", len(in.Command), MaxCommand)
 	}
