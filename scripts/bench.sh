@@ -9,3 +9,5 @@ docker version >/dev/null 2>&1 || { scripts/dockerd.sh start && engine_started=y
 
 go test -count=1 -timeout 30m -tags bench -run Bench ./e2e/ -v | grep -v '^=== RUN\|^--- PASS\|^PASS\|^ok'
 go test -run '^$' -bench . -benchtime 2s ./internal/seal/ ./internal/mask/
+go test -run '^$' -bench 'ATrivialRun|TriggerToAssignment' -benchtime 2s ./internal/mothership/lease/ ./internal/mothership/queue/
+go test -run '^$' -bench 'TrivialTask|ShellAlone' -benchtime 100x ./internal/worker/
