@@ -47,10 +47,10 @@ func run(args []string) int {
 }
 
 func runLauncher(args []string) int {
-	// No child, and nobody who can read this process's environment, gets them.
+	// No child, and no command for a secret, and nobody who can read this process's environment, gets them.
 	environ := os.Environ()
-	scrubbed := launcher.Scrub(setting.EnvToken, setting.EnvKey)
-	for _, name := range []string{setting.EnvToken, setting.EnvKey} {
+	scrubbed := launcher.Scrub(setting.Secrets()...)
+	for _, name := range setting.Secrets() {
 		_ = os.Unsetenv(name)
 	}
 	settings, warnings, err := setting.Parse(setting.Input{Args: args, Environ: environ, ReadFile: os.ReadFile})

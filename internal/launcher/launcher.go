@@ -57,6 +57,7 @@ type Launcher struct {
 	o       Options
 	token   *seal.Token
 	key     *seal.PoolKey
+	earlier []*seal.PoolKey
 	id      *identity.Identity
 	api     *client.Client
 	backend container.Backend
@@ -104,15 +105,18 @@ func assemble(ctx context.Context, o Options) (l *Launcher, err error) {
 	l = &Launcher{o: o, look: make(chan struct{}, 1)}
 	s := o.Settings
 	if l.token, err = seal.ParseToken(string(s.Token)); err != nil {
-		return nil, named(setting.EnvToken, err)
+		return nil, named(s.TokenFrom, err)
 	}
 	if l.key, err = seal.ParsePoolKey(string(s.Key)); err != nil {
-		return nil, named(setting.EnvKey, err)
+		return nil, named(s.KeyFrom, err)
 	}
 	if err := l.key.Matches(l.token.PoolCertificate()); err != nil {
 		return nil, err
 	}
-	s.Token, s.Key = "", ""
+	if err := l.openEarlier(); err != nil {
+		return nil, err
+	}
+	s.Token, s.Key, s.Earlier = "", "", nil
 	l.api, err = client.New(client.Options{Endpoint: l.token.API.Endpoint, Roots: l.roots(), Proxy: s.Proxy, Log: o.Log, Version: o.Version, Now: o.Now})
 	if err != nil {
 		return nil, err
@@ -170,13 +174,13 @@ func (l *Launcher) makeRunner(ctx context.Context) error {
 	if l.journal, err = journal.Open(filepath.Join(l.id.Dir(), "journal")); err != nil {
 		return unusable(s.DataDir, err)
 	}
-	marks, err := seal.NewMarks(filepath.Join(s.DataDir, "marks"))
+	marks, err := l.openMarks()
 	if err != nil {
-		return unusable(s.DataDir, err)
+		return err
 	}
 	l.runner, err = attempt.New(attempt.Options{
 		Client: l.api, Backend: l.backend, Settings: s, Source: sources, Tools: tools, Journal: l.journal, Marks: marks,
-		Key: l.key, Origin: l.token.Origin, Pool: l.token.Pool, RunsDir: l.id.Runs(), Binary: binary, Log: l.o.Log,
+		Key: l.key, Earlier: l.earlier, Origin: l.token.Origin, Pool: l.token.Pool, RunsDir: l.id.Runs(), Binary: binary, Log: l.o.Log,
 		Now: l.o.Now, Clock: l.o.Clock, Boot: lease.BootID(), NewID: func() string { return ulid.Make().String() }, Random: nonce,
 		Session: l.present, Renew: l.renew, Policy: asked, Version: l.o.Version,
 	})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,8 @@ type world struct {
 	sha  string
 	data string
 	env  []string
+	// secrets are token and key as variables; the mothership's own if nil.
+	secrets []string
 	// wrap, if set, changes the backend of launchers that are started from now on.
 	wrap func(container.Backend) container.Backend
 }
@@ -144,9 +147,13 @@ func (w *world) start(data string) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	secrets := w.secrets
+	if secrets == nil {
+		secrets = []string{"SPACELIFT_TOKEN=" + w.Token.Encode(), "SPACELIFT_POOL_PRIVATE_KEY=" + w.KeyB64}
+	}
 	settings, _, err := setting.Parse(setting.Input{
 		Args:    []string{"--data", data, "--backend", "process", "--allow-file-source", "--log-level", "debug"},
-		Environ: append([]string{"SPACELIFT_TOKEN=" + w.Token.Encode(), "SPACELIFT_POOL_PRIVATE_KEY=" + w.KeyB64}, w.env...), ReadFile: os.ReadFile,
+		Environ: append(slices.Clone(secrets), w.env...), ReadFile: os.ReadFile,
 	})
 	if err != nil {
 		w.t.Fatal(err)

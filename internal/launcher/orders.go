@@ -277,8 +277,11 @@ func (l *loop) health(ctx context.Context) string {
 	if err := l.backend.Check(cctx); err != nil {
 		l.unwell = fault.Public(err).Error()
 	}
+	if err := room(l.o.Settings.DataDir, l.o.Settings.DiskFloor); err != nil && l.unwell == "" {
+		l.unwell = fault.Public(err).Error()
+	}
 	if l.unwell != before {
-		l.o.Log.Warn("the health of the container backend changed", "unwell", l.unwell)
+		l.o.Log.Warn("the health of this worker changed", "unwell", l.unwell)
 	}
 	return l.unwell
 }

@@ -100,7 +100,7 @@ func (l *Launcher) registerOnce(ctx context.Context, s session) (wire.RegisterAn
 	jws, err := seal.SignRegistration(l.key, seal.Claims{
 		Audience: l.token.Origin, Nonce: n.Nonce, Pool: l.token.Pool, Certificate: seal.Digest(l.token.PoolCertificate().Raw),
 		CSR: csr, Recipient: s.recipient, Session: s.Number, Worker: worker, Version: l.o.Version,
-		Metadata: l.o.Settings.Metadata, Keys: []string{l.key.Fingerprint()}, Machine: l.id.Machine(),
+		Metadata: l.o.Settings.Metadata, Keys: append(seal.PoolKeys{l.key}, l.earlier...).Fingerprints(), Machine: l.id.Machine(),
 	})
 	if err != nil {
 		return wire.RegisterAnswer{}, err

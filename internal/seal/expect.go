@@ -3,6 +3,7 @@ package seal
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 )
@@ -29,8 +30,9 @@ type Expectation struct {
 	Ciphertext *string
 	Size       *int64
 
-	// Recipient, where not empty, must be one of the statement's recipients.
-	Recipient string
+	// Recipients, where there are any, are the caller's own: one of them must be one
+	// of the statement's.
+	Recipients []string
 }
 
 // Check compares every field that is expected with the statement's. Faults:
@@ -68,8 +70,9 @@ func (s Statement) Check(want Expectation) error {
 			return mismatch(f.name, orNone(f.got), orNone(*f.want))
 		}
 	}
-	if want.Recipient != "" && !slices.Contains(s.Recipients, want.Recipient) {
-		return invalid("seal_recipients", "the sealed blob is not for %s", want.Recipient)
+	ours := func(r string) bool { return slices.Contains(want.Recipients, r) }
+	if len(want.Recipients) > 0 && !slices.ContainsFunc(s.Recipients, ours) {
+		return invalid("seal_recipients", "the sealed blob is not for %s", strings.Join(want.Recipients, " or "))
 	}
 	return nil
 }

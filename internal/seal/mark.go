@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/gofrs/flock"
+
 	"github.com/spaceport-iac/spaceport/internal/durable"
 )
 
@@ -18,10 +20,28 @@ const markTitle = "spaceport-mark-v1"
 // has seen accepted. A directory holds one small file a stack. Without it, an
 // older state with its older, valid signature would look like any other.
 //
-// Safe for concurrent use by one process.
+// Safe for concurrent use, also by several processes over one directory.
 type Marks struct {
 	dir string
 	mu  sync.Mutex
+}
+
+// lockFile is held while a mark is looked at and moved: of two launchers that do so
+// at once, the one with the older state must not be the last to write. No stack's
+// name begins with a dot.
+const lockFile = ".lock"
+
+func (m *Marks) lock() (unlock func(), err error) {
+	m.mu.Lock()
+	l := flock.New(filepath.Join(m.dir, lockFile), flock.SetPermissions(0o600))
+	if err := l.Lock(); err != nil {
+		m.mu.Unlock()
+		return nil, fmt.Errorf("lock the marks in %s: %w", m.dir, err)
+	}
+	return func() {
+		_ = l.Close() // which unlocks
+		m.mu.Unlock()
+	}, nil
 }
 
 type mark struct {
@@ -91,8 +111,11 @@ func (m *Marks) CheckAbsent(stack string) error {
 // current, or when a state has been opened. It never goes back. Fault:
 // invalid.seal_rollback. When it returns nil the mark is on disk.
 func (m *Marks) Advance(stack string, sequence int64, digest string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	unlock, err := m.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	got, err := m.check(stack, sequence, digest)
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func TestSealedBlobIsOpenedOnlyWhereItBelongs(t *testing.T) {
 		"state":      func(e *Expectation) { e.State = new(digestB) },
 		"ciphertext": func(e *Expectation) { e.Ciphertext = new(digestB) },
 		"size":       func(e *Expectation) { e.Size = new(int64(1)) },
-		"recipients": func(e *Expectation) { e.Recipient = "age1somebody" },
+		"recipients": func(e *Expectation) { e.Recipients = []string{"age1somebody"} },
 	} {
 		t.Run("another "+code, func(t *testing.T) {
 			want := expectation()

@@ -32,7 +32,7 @@ func TestVectorsAreStillRead(t *testing.T) {
 			k := key(t, "pool"+size+".key")
 			blob := bytes.NewReader(vector(t, "workspace"+size+".sealed"))
 			want := expectation()
-			want.Recipient = k.Fingerprint()
+			want.Recipients = []string{k.Fingerprint()}
 			s, err := VerifySealed(vector(t, "workspace"+size+".statement"), vector(t, "workspace"+size+".sig"), []*rsa.PublicKey{k.Public()}, want, blob)
 			check(t, err)
 			if s.Attempt != 2 || s.Signer != k.Fingerprint() {

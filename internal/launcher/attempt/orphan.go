@@ -114,7 +114,7 @@ func (r *Runner) deliver(ctx context.Context, wanted func(wire.AttemptRef) bool)
 		if !wanted(e.Ref) {
 			continue
 		}
-		answer, err := state.Deliver(ctx, r.api(e.Ref), r.o.Journal, r.o.Key, e)
+		answer, err := state.Deliver(ctx, r.api(e.Ref), r.o.Journal, append(seal.PoolKeys{r.o.Key}, r.o.Earlier...), e)
 		if err != nil {
 			r.o.Log.Error("a kept state write cannot be delivered", "run", e.Ref.Run, "write", e.ID, "err", err)
 			all = false

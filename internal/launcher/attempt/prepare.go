@@ -314,7 +314,7 @@ func changedCore(err error) error {
 
 func (t *task) parcel(job *wire.Job, core seal.Core) park.Parcel {
 	return park.Parcel{
-		Key: t.o.Key, Recovery: t.o.Settings.Recovery, Origin: t.o.Origin, Pool: t.o.Pool,
+		Key: t.o.Key, Earlier: t.o.Earlier, Recovery: t.o.Settings.Recovery, Origin: t.o.Origin, Pool: t.o.Pool,
 		Stack: job.Stack.ID, Run: job.Run, Attempt: job.Attempt, Core: core,
 	}
 }

@@ -41,6 +41,7 @@ type Options struct {
 	Journal  *journal.Journal
 	Marks    *seal.Marks
 	Key      *seal.PoolKey
+	Earlier  []*seal.PoolKey // from before a rotation; they only open
 	Origin   string
 	Pool     string
 	RunsDir  string // of run directories, below the data directory

@@ -44,7 +44,7 @@ func (t *task) watcher(dir *rundir.Dir, rec *Record, at logNote) (*watcher, erro
 	}
 	var err error
 	w.state, err = state.New(state.Options{
-		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: w.say, Key: t.o.Key, Recovery: t.o.Settings.Recovery,
+		Remote: t.api, Journal: t.o.Journal, Marks: t.o.Marks, Log: t.log, Say: w.say, Key: t.o.Key, Earlier: t.o.Earlier, Recovery: t.o.Settings.Recovery,
 		Origin: t.o.Origin, Pool: t.o.Pool, Stack: rec.Job.Stack.ID, Ref: t.ref, Class: rec.Class,
 		Core: (seal.Core{Lines: rec.Core}).Digest(), Store: rec.Job.Store, Fenced: t.fenced,
 		Moved: func(now wire.JobState) { t.change(dir, rec, func() { rec.Job.Store = now }) },

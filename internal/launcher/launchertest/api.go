@@ -136,7 +136,7 @@ func (m *Mothership) register(_ *http.Request, body []byte) (any, error) {
 	if c.Session < w.Session || (c.Session == w.Session && c.Recipient != w.Recipient) {
 		return nil, fault.New(fault.Conflict, "session %d is not newer", c.Session).Named("session_superseded")
 	}
-	w.Session, w.Recipient, w.Gone, w.Metadata = c.Session, c.Recipient, false, c.Metadata
+	w.Session, w.Recipient, w.Gone, w.Metadata, w.Keys = c.Session, c.Recipient, false, c.Metadata, c.Keys
 	pub, err := c.WorkerKey()
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (m *Mothership) orders(r *http.Request, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
 	}
-	w.Leaving = req.Leaving
+	w.Leaving, w.Unwell = req.Leaving, req.Unwell
 	o := wire.Orders{AskAgainMs: 20, Cycle: w.Cycle}
 	var mine *Run
 	for _, x := range m.runs {
@@ -192,7 +192,7 @@ func (m *Mothership) orders(r *http.Request, body []byte) (any, error) {
 			mine = x
 		}
 	}
-	if mine == nil && req.Busy == nil && !req.Leaving {
+	if mine == nil && req.Busy == nil && !req.Leaving && req.Unwell == "" {
 		for _, x := range m.runs {
 			if x.Worker == "" && !x.Over {
 				x.Worker, mine = w.ID, x

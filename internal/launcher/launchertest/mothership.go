@@ -68,6 +68,8 @@ type Worker struct {
 	Gone      bool
 	Leaving   bool
 	Metadata  map[string]string
+	Keys      []string // fingerprints of the pool keys that it holds
+	Unwell    string
 	Cycle     bool
 }
 
@@ -141,7 +143,26 @@ func New(t testing.TB) *Mothership {
 	must(err)
 	_, m.JobKey, err = ed25519.GenerateKey(rand.Reader)
 	must(err)
-	private := poolKey()
+	m.Token = &seal.Token{Origin: "01ORIGIN", Pool: "01POOL", Roots: [][]byte{der}}
+	m.Server = httptest.NewServer(m.routes())
+	t.Cleanup(m.Server.Close)
+	m.at = Addresses{API: m.Server.URL, Objects: m.Server.URL, Broker: "tls://127.0.0.1:1"}
+	m.Rekey(poolKey())
+	return m
+}
+
+// Rekey gives the pool another key, and makes certificate and token anew.
+func (m *Mothership) Rekey(private *rsa.PrivateKey) {
+	m.T.Helper()
+	must := func(err error) {
+		if err != nil {
+			m.T.Helper()
+			m.T.Fatal(err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var err error
 	m.Key, err = seal.NewPoolKey(private)
 	must(err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
@@ -151,13 +172,8 @@ func New(t testing.TB) *Mothership {
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "pool"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}, m.rootCert, private.Public(), m.root)
 	must(err)
-	m.Server = httptest.NewServer(m.routes())
-	t.Cleanup(m.Server.Close)
-	m.Token = &seal.Token{
-		Origin: "01ORIGIN", Pool: "01POOL", Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: poolDER})), Roots: [][]byte{der},
-	}
-	m.Move(Addresses{API: m.Server.URL, Objects: m.Server.URL, Broker: "tls://127.0.0.1:1"})
-	return m
+	m.Token.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: poolDER}))
+	m.retoken()
 }
 
 // Addresses are what a mothership tells its launchers: where its parts are.
@@ -171,8 +187,13 @@ type Addresses struct {
 func (m *Mothership) Move(to Addresses) {
 	m.T.Helper()
 	m.at = to
+	m.retoken()
+}
+
+func (m *Mothership) retoken() {
+	m.T.Helper()
 	t := *m.Token
-	t.API.Endpoint, t.Broker.Endpoint = to.API, to.Broker
+	t.API.Endpoint, t.Broker.Endpoint = m.at.API, m.at.Broker
 	token, err := seal.NewToken(t)
 	if err != nil {
 		m.T.Fatal(err)

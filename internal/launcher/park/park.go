@@ -2,7 +2,6 @@ package park
 
 import (
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,6 +47,7 @@ func orEmpty(digest string) string {
 // Parcel is what is known of a workspace that is sealed or opened.
 type Parcel struct {
 	Key      *seal.PoolKey
+	Earlier  []*seal.PoolKey  // for opening
 	Recovery []seal.Recipient // for sealing
 	Origin   string
 	Pool     string
@@ -58,6 +58,8 @@ type Parcel struct {
 	State    string // digest of the state it was planned on; "" is none, or on opening: not compared
 	Image    string // registry digest, or ""
 }
+
+func (p Parcel) keys() seal.PoolKeys { return append(seal.PoolKeys{p.Key}, p.Earlier...) }
 
 // Sealed is a sealed workspace and who vouches for it.
 type Sealed struct {
@@ -134,13 +136,13 @@ func Open(ctx context.Context, p Parcel, parked wire.Parked, blob *os.File, work
 	want := seal.Expectation{
 		Kind: seal.KindWorkspace, Origin: p.Origin, Pool: p.Pool, Stack: p.Stack,
 		Run: &p.Run, Sequence: &parked.Sequence, Previous: &previous, Core: &core,
-		Ciphertext: &parked.Ciphertext, Size: &parked.Size, Recipient: p.Key.Fingerprint(),
+		Ciphertext: &parked.Ciphertext, Size: &parked.Size, Recipients: p.keys().Fingerprints(),
 	}
 	if p.State != "" {
 		state := orEmpty(p.State)
 		want.State = &state
 	}
-	statement, err := seal.VerifySealed(parked.Statement, parked.Signature, []*rsa.PublicKey{p.Key.Public()}, want, blob)
+	statement, err := seal.VerifySealed(parked.Statement, parked.Signature, p.keys().Signers(), want, blob)
 	if err != nil {
 		return Carry{}, "", err
 	}
@@ -157,7 +159,7 @@ func Open(ctx context.Context, p Parcel, parked wire.Parked, blob *os.File, work
 		return Carry{}, "", err
 	}
 	defer closeTrees()
-	if err := seal.OpenTree(ctx, blob, trees, seal.UnpackOptions{Owner: owner}, p.Key.Identity()); err != nil {
+	if err := seal.OpenTree(ctx, blob, trees, seal.UnpackOptions{Owner: owner}, p.keys().Identities()...); err != nil {
 		return Carry{}, "", err
 	}
 	f, err := trees[1].Root.Open(carryFile)

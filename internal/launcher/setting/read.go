@@ -16,16 +16,6 @@ import (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-func readToken(s *Settings, value string, _ Input) error {
-	s.Token = Secret(value)
-	return nil
-}
-
-func readKey(s *Settings, value string, _ Input) error {
-	s.Key = Secret(value)
-	return nil
-}
-
 func text(field func(*Settings) *string) func(*Settings, string, Input) error {
 	return func(s *Settings, value string, _ Input) error {
 		*field(s) = value
@@ -110,9 +100,8 @@ var sizeUnits = []struct {
 	bytes int64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
 
-// size reads a count of bytes such as 512MiB, within what a log may sensibly have.
-func size(value string) (int64, error) {
-	const least, most = 1 << 20, 64 << 30
+// size reads a count of bytes such as 512MiB, within what is sensible.
+func size(value string, least, most int64) (int64, error) {
 	for _, unit := range sizeUnits {
 		number, ok := strings.CutSuffix(strings.TrimSpace(value), unit.name)
 		if !ok {
@@ -123,20 +112,37 @@ func size(value string) (int64, error) {
 			break
 		}
 		if n < 0 || n > most/unit.bytes || n*unit.bytes < least {
-			return 0, fmt.Errorf("%q is not between 1MiB and 64GiB", value)
+			return 0, fmt.Errorf("%q is not between %dMiB and %dGiB", value, least>>20, most>>30)
 		}
 		return n * unit.bytes, nil
 	}
 	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB", value)
 }
 
+func readDiskFloor(s *Settings, value string, _ Input) (err error) {
+	if strings.TrimSpace(value) == "0" {
+		s.DiskFloor = 0
+		return nil
+	}
+	s.DiskFloor, err = size(value, 1<<20, 1<<50)
+	return err
+}
+
+func readMarks(s *Settings, value string, _ Input) error {
+	if !filepath.IsAbs(value) {
+		return fmt.Errorf("%q is not an absolute path", value)
+	}
+	s.MarksDir = filepath.Clean(value)
+	return nil
+}
+
 func readLogLimit(s *Settings, value string, _ Input) (err error) {
-	s.LogLimit, err = size(value)
+	s.LogLimit, err = size(value, 1<<20, 64<<30)
 	return err
 }
 
 func readLogBacklog(s *Settings, value string, _ Input) (err error) {
-	s.LogBacklog, err = size(value)
+	s.LogBacklog, err = size(value, 1<<20, 64<<30)
 	return err
 }
 
@@ -170,7 +176,7 @@ func readWhitelist(s *Settings, value string, _ Input) error {
 		}
 		// The launcher's own secrets open every run of the pool; no list gives
 		// them to one.
-		if name == EnvToken || name == EnvKey {
+		if secret(name) {
 			return fault.New(fault.Invalid, "%s is never given to a run", name)
 		}
 		s.PassEnvs = append(s.PassEnvs, PassedEnv{Name: name, In: in})

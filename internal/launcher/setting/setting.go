@@ -49,6 +49,10 @@ type PassedEnv struct {
 type Settings struct {
 	Token Secret
 	Key   Secret
+	// TokenFrom and KeyFrom are the settings that they came from.
+	TokenFrom, KeyFrom string
+	// Earlier are the pool's keys before this one, and the settings that they came from.
+	Earlier []EarlierKey
 
 	DataDir       string
 	Backend       string // docker | process
@@ -76,6 +80,8 @@ type Settings struct {
 	ImageRetention  time.Duration // that an image that was pulled may be unused; 0: for ever
 
 	Recovery        []seal.Recipient
+	MarksDir        string // of the states that were seen; empty: below the data directory
+	DiskFloor       int64  // free bytes of the data directory's disk that a run needs
 	Policy          string // path of the run initialization policy; empty: none
 	AllowFileSource bool
 	KnownHosts      string            // lines of SSH host keys
@@ -96,6 +102,9 @@ type Input struct {
 	Args     []string                          // without the program's name
 	Environ  []string                          // name=value
 	ReadFile func(path string) ([]byte, error) // for values that may be a file
+	// Command runs a command for a secret and returns what it prints; RunCommand if
+	// nil.
+	Command func(command string) ([]byte, error)
 }
 
 // Parse reads settings. The warnings are for the log. Its errors are faults of
@@ -133,8 +142,6 @@ func Parse(in Input) (*Settings, []string, error) {
 			if from != "" {
 				warnings = append(warnings, fmt.Sprintf("%s has no effect in this version", from))
 			}
-		case value == "" && row.Required:
-			return nil, nil, fault.New(fault.Invalid, "%s is not set", row.Env).Named("setting_missing").WithHint("%s", row.Help)
 		case value != "" && row.read != nil:
 			if err := row.read(s, value, in); err != nil {
 				if from == "" {
@@ -143,6 +150,9 @@ func Parse(in Input) (*Settings, []string, error) {
 				return nil, nil, named(from, err)
 			}
 		}
+	}
+	if err := s.complete(); err != nil {
+		return nil, nil, err
 	}
 	for name, value := range s.environ {
 		if key, ok := strings.CutPrefix(name, MetadataPrefix); ok {
@@ -168,7 +178,7 @@ func Parse(in Input) (*Settings, []string, error) {
 // Environ returns the value of a variable of the launcher's own environment,
 // and whether it is set. The launcher's secrets are never there.
 func (s *Settings) Environ(name string) (string, bool) {
-	if name == EnvToken || name == EnvKey {
+	if secret(name) {
 		return "", false
 	}
 	v, ok := s.environ[name]

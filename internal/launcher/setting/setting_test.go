@@ -121,7 +121,10 @@ func TestABadValueStopsTheStartAndIsNamed(t *testing.T) {
 		{nil, "SPACELIFT_METADATA_zone=" + strings.Repeat("x", 1025), `SPACELIFT_METADATA_zone: the tag's value has 1025 bytes and may have 1024`},
 		{nil, "SPACELIFT_RECOVERY_RECIPIENTS=age1nope", "SPACELIFT_RECOVERY_RECIPIENTS: "},
 		{nil, "SPACELIFT_WHITELIST_ENVS=ro_SPACELIFT_TOKEN", "SPACELIFT_TOKEN is never given to a run"},
-		{nil, "SPACELIFT_TOKEN=", "SPACELIFT_TOKEN is not set"},
+		{nil, "SPACELIFT_TOKEN=", "SPACELIFT_TOKEN is not set, nor are SPACELIFT_TOKEN_FILE and SPACELIFT_TOKEN_COMMAND"},
+		{nil, "SPACELIFT_TRUSTED_MARKS_DIR=marks", `SPACELIFT_TRUSTED_MARKS_DIR: "marks" is not an absolute path`},
+		{nil, "SPACELIFT_DISK_FLOOR=10%", `SPACELIFT_DISK_FLOOR: "10%" is not a size such as 512MiB`},
+		{nil, "SPACELIFT_EARLIER_POOL_PRIVATE_KEYS_FILES=/no/such", "SPACELIFT_EARLIER_POOL_PRIVATE_KEYS_FILES: the file /no/such cannot be read"},
 		{nil, "HTTP_PROXY=ftp://proxy", "HTTP_PROXY: this is not the address of a proxy"},
 		{nil, "https_proxy=http://", "https_proxy: this is not the address of a proxy"},
 		{nil, "ADDITIONAL_ROOT_CAS=/no/such/file", "ADDITIONAL_ROOT_CAS: the file /no/such/file cannot be read"},
@@ -240,6 +243,7 @@ func TestEverySettingIsReadByItsNameAndItsFlag(t *testing.T) {
 		"SPACELIFT_WORKER_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_RO_EXTRA_MOUNTS": "/a:/b", "SPACELIFT_WORKER_WO_EXTRA_MOUNTS": "/a:/b",
 		"SPACELIFT_LAUNCHER_LOGS_TIMEOUT": "1m", "SPACELIFT_LAUNCHER_RUN_TIMEOUT": "1m", "SPACELIFT_DEFAULT_RUNNER_IMAGE": "i", "SPACELIFT_DEFAULT_ANSIBLE_RUNNER_IMAGE": "i",
 		"SPACELIFT_DOCKER_CONFIG_DIR": "/d", "SPACELIFT_IMAGE_RETENTION": "0", "DOCKER_HOST": "unix:///d", "SPACELIFT_DEBUG": "true", "SPACELIFT_LOG_LEVEL": "debug",
+		"SPACELIFT_EARLIER_POOL_PRIVATE_KEYS_FILES": authority, "SPACELIFT_TRUSTED_MARKS_DIR": "/m", "SPACELIFT_DISK_FLOOR": "0",
 		"NO_PROXY": "example.com", "ADDITIONAL_ROOT_CAS": authority,
 		"SPACELIFT_STANDBY_ENABLED": "false", "SPACELIFT_RUN_LOG_LIMIT": "3MiB", "SPACELIFT_RUN_LOG_BACKLOG": "3MiB",
 	}
@@ -254,7 +258,7 @@ func TestEverySettingIsReadByItsNameAndItsFlag(t *testing.T) {
 	}
 	plain := settled(nil)
 	for _, row := range Table() {
-		if row.Secret || row.Next || row.Env == EnvPolicy {
+		if row.Secret || row.Next || row.Env == EnvPolicy || strings.HasPrefix(row.Env, EnvToken+"_") || strings.HasPrefix(row.Env, EnvKey+"_") {
 			continue
 		}
 		value, ok := values[row.Env]

@@ -6,6 +6,8 @@ import "strings"
 const (
 	EnvToken       = "SPACELIFT_TOKEN"
 	EnvKey         = "SPACELIFT_POOL_PRIVATE_KEY"
+	EnvEarlier     = "SPACELIFT_EARLIER_POOL_PRIVATE_KEYS"
+	EnvMarks       = "SPACELIFT_TRUSTED_MARKS_DIR"
 	EnvPolicy      = "SPACELIFT_LAUNCHER_RUN_INITIALIZATION_POLICY"
 	MetadataPrefix = "SPACELIFT_METADATA_"
 )
@@ -32,10 +34,18 @@ func Table() []Row {
 	return []Row{
 		{Env: EnvToken, Required: true, Secret: true, Help: "The pool's token, as shown when the pool was created.", read: readToken},
 		{Env: EnvKey, Required: true, Secret: true, Help: "The pool's private key: base64 of the PEM file.", read: readKey},
+		{Env: EnvToken + "_FILE", Flag: "token-file", Help: "Path of a file with the token, in place of SPACELIFT_TOKEN.", read: fromFile(tokenSource)},
+		{Env: EnvToken + "_COMMAND", Flag: "token-command", Help: "Command for sh that prints the token, in place of SPACELIFT_TOKEN; it has a minute, and is run once at the start.", read: fromCommand(tokenSource)},
+		{Env: EnvKey + "_FILE", Flag: "pool-private-key-file", Help: "Path of a file with the key, in PEM or its base64, in place of SPACELIFT_POOL_PRIVATE_KEY.", read: fromFile(keySource)},
+		{Env: EnvKey + "_COMMAND", Flag: "pool-private-key-command", Help: "Command for sh that prints the key, in place of SPACELIFT_POOL_PRIVATE_KEY.", read: fromCommand(keySource)},
+		{Env: EnvEarlier, Secret: true, Help: "Keys that the pool had before, each as SPACELIFT_POOL_PRIVATE_KEY has it, separated by commas: they open what was sealed to them, and nothing is sealed to them any more.", read: readEarlier},
+		{Env: EnvEarlier + "_FILES", Flag: "earlier-pool-private-key-files", Help: "Paths of files with such keys, separated by commas.", read: readEarlierFiles},
 		{Env: "SPACELIFT_DATA_DIR", Flag: "data", Default: "/opt/spacelift", Help: "Where the launcher keeps its key, its run directories and its caches. A container engine must see it at the same path.", read: readDataDir},
 		{Env: "SPACELIFT_BACKEND", Flag: "backend", Default: "docker", Help: "Where runs live: docker (containers) or process (plain processes, no isolation; for a first look only).", read: readBackend},
 		{Env: "SPACELIFT_WORKSPACE_ROOT", Flag: "workspace-root", Help: "Where the process backend keeps workspaces if it cannot show them at /mnt/workspace; must be equal on all workers of the pool.", read: readWorkspaceRoot},
 		{Env: "SPACELIFT_RECOVERY_RECIPIENTS", Flag: "recovery-recipients", Help: "Keys kept offline that can open what this launcher seals: age or SSH public keys, separated by commas or lines, or the path of a file with them. Sealed state needs at least one.", read: readRecovery},
+		{Env: EnvMarks, Flag: "trusted-marks-dir", Help: "Directory in which the newest sealed state that was seen of each stack is remembered, so that no older one is believed; below the data directory if empty. One that all workers of the pool share makes them remember together. It must exist.", read: readMarks},
+		{Env: "SPACELIFT_DISK_FLOOR", Flag: "disk-floor", Default: "512MiB", Help: "Free space that the data directory's disk must have before the launcher takes a run; 0 takes runs in any case.", read: readDiskFloor},
 		{Env: "SPACELIFT_ALLOW_FILE_SOURCE", Flag: "allow-file-source", Default: "false", Switch: true, Help: "Allow source from a repository on this host by a file:// address.", read: boolean(func(s *Settings) *bool { return &s.AllowFileSource })},
 		{Env: "SPACELIFT_SSH_KNOWN_HOSTS", Flag: "ssh-known-hosts", Help: "Path of a known_hosts file with SSH host keys that the operator vouches for, beside those of a VCS integration. There is no trust on first use.", read: readKnownHosts},
 		{Env: "SPACELIFT_WHITELIST_ENVS", Flag: "whitelist-envs", Help: "Variables of the launcher's environment that runs receive, separated by commas; ro_NAME is given to reading containers alone, wo_NAME to writing ones.", read: readWhitelist},

@@ -111,7 +111,7 @@ func (s *Server) deliver(ctx context.Context, e journal.Entry) (*wire.StateAnswe
 			cancel()
 		}
 	}()
-	answer, err := Deliver(ctx, s.o.Remote, s.o.Journal, s.o.Key, e)
+	answer, err := Deliver(ctx, s.o.Remote, s.o.Journal, s.o.keys(), e)
 	if err != nil {
 		select {
 		case <-s.o.Fenced:
@@ -147,7 +147,7 @@ func (s *Server) Forget(id string) error { return s.o.Journal.Done(id) }
 
 // Deliver sends one entry of the journal until it is acknowledged. The journal
 // keeps it: the caller forgets it.
-func Deliver(ctx context.Context, r remote, j *journal.Journal, key *seal.PoolKey, e journal.Entry) (wire.StateAnswer, error) {
+func Deliver(ctx context.Context, r remote, j *journal.Journal, keys seal.PoolKeys, e journal.Entry) (wire.StateAnswer, error) {
 	data, err := j.Sealed(e)
 	if err != nil {
 		return wire.StateAnswer{}, err
@@ -159,7 +159,7 @@ func Deliver(ctx context.Context, r remote, j *journal.Journal, key *seal.PoolKe
 	if e.Mode == wire.StateSealed {
 		st.Statement, st.Signature = e.Statement, e.Signature
 	} else {
-		if data, err = seal.OpenBytes(data, key.Identity()); err != nil {
+		if data, err = seal.OpenBytes(data, keys.Identities()...); err != nil {
 			return wire.StateAnswer{}, err
 		}
 		st.Digest = seal.Digest(data)

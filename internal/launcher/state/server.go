@@ -3,7 +3,6 @@ package state
 import (
 	"bytes"
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +39,7 @@ type Options struct {
 	Say func(line string)
 
 	Key      *seal.PoolKey
+	Earlier  []*seal.PoolKey  // from before a rotation; they only open
 	Recovery []seal.Recipient // of the launcher's own settings
 	Origin   string
 	Pool     string
@@ -55,6 +55,8 @@ type Options struct {
 	// Fenced is closed when the run has been without contact for too long.
 	Fenced <-chan struct{}
 }
+
+func (o Options) keys() seal.PoolKeys { return append(seal.PoolKeys{o.Key}, o.Earlier...) }
 
 // Server serves the requests of one container, one write at a time.
 type Server struct {
@@ -183,9 +185,9 @@ func (s *Server) open(st client.State) ([]byte, error) {
 		(s.o.Class == run.Write && st.Sequence != s.store.Sequence) {
 		return nil, fault.New(fault.Invalid, "the mothership gave state number %d (%s), but number %d (%s) is current", st.Sequence, digest, s.store.Sequence, s.store.Statement).Named("seal_sequence")
 	}
-	_, err := seal.VerifySealed(st.Statement, st.Signature, []*rsa.PublicKey{s.o.Key.Public()}, seal.Expectation{
+	_, err := seal.VerifySealed(st.Statement, st.Signature, s.o.keys().Signers(), seal.Expectation{
 		Kind: seal.KindState, Origin: s.o.Origin, Pool: s.o.Pool, Stack: s.o.Stack,
-		Sequence: &st.Sequence, Recipient: s.o.Key.Fingerprint(),
+		Sequence: &st.Sequence, Recipients: s.o.keys().Fingerprints(),
 	}, bytes.NewReader(st.Body))
 	if err != nil {
 		return nil, err
@@ -193,7 +195,7 @@ func (s *Server) open(st client.State) ([]byte, error) {
 	if err := s.o.Marks.Check(s.o.Stack, st.Sequence, digest); err != nil {
 		return nil, err
 	}
-	plain, err := seal.OpenBytes(st.Body, s.o.Key.Identity())
+	plain, err := seal.OpenBytes(st.Body, s.o.keys().Identities()...)
 	if err != nil {
 		return nil, err
 	}

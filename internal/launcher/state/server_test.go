@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -251,6 +252,43 @@ func TestTheMarkMovesOnlyWhenAWriteIsCurrent(t *testing.T) {
 	}
 }
 
+func TestAfterARotationEarlierKeysOpenAndNothingIsSealedToThem(t *testing.T) {
+	t.Parallel()
+	w := setup(t, wire.StateSealed, run.Write)
+	if a := w.put(w.server(), "w1", `{"serial":1}`); a.Status != 200 {
+		t.Fatalf("got %+v", a)
+	}
+	kept, err := w.o.Journal.Entries()
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("the journal has %v, %v", kept, err)
+	}
+	old := w.o.Key
+	w.o.Key, w.o.Store = testKeys()[1], wire.JobState{Mode: wire.StateSealed, Sequence: 1, Statement: seal.StatementDigest(w.m.state.Statement)}
+	if a, got := w.get(w.server()); a.Status == 200 {
+		t.Fatalf("without the earlier key the state is open: %q", got)
+	}
+	w.o.Earlier = []*seal.PoolKey{old}
+	s := w.server()
+	if a, got := w.get(s); a.Status != 200 || got != `{"serial":1}` {
+		t.Fatalf("got %+v %q", a, got)
+	}
+	if a := w.put(s, "w2", `{"serial":2}`); a.Status != 200 {
+		t.Fatalf("got %+v", a)
+	}
+	st, err := seal.ParseStatement(w.m.state.Statement)
+	if err != nil || st.Signer != w.o.Key.Fingerprint() || slices.Contains(st.Recipients, old.Fingerprint()) || !slices.Contains(st.Recipients, w.o.Key.Fingerprint()) {
+		t.Errorf("the new state is for %+v, %v", st, err)
+	}
+	if _, err := seal.OpenBytes(w.m.bodies["w2"], old.Identity()); err == nil {
+		t.Error("the earlier key opens the new state")
+	}
+	// What was kept before the rotation is still delivered, in the clear if it must be.
+	kept[0].Mode = wire.StateManaged
+	if _, err := Deliver(t.Context(), w.m, w.o.Journal, w.o.keys(), kept[0]); err != nil || string(w.m.bodies[kept[0].ID]) != `{"serial":1}` {
+		t.Errorf("got %q, %v", w.m.bodies[kept[0].ID], err)
+	}
+}
+
 func TestARestartSendsTheVerySameBytes(t *testing.T) {
 	t.Parallel()
 	w := setup(t, wire.StateSealed, run.Write)
@@ -299,7 +337,7 @@ func TestWithoutContactTheJournalAnswers(t *testing.T) {
 	}
 	w.m.put = nil
 	for _, e := range left {
-		if _, err := Deliver(t.Context(), w.m, w.o.Journal, w.o.Key, e); err != nil {
+		if _, err := Deliver(t.Context(), w.m, w.o.Journal, w.o.keys(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
