@@ -111,6 +111,11 @@ func (t *task) outcome(ctx context.Context, w *watcher, exit container.Exit) wir
 			o.Phase = result.Phase
 		}
 		o.Plan, o.Outputs, o.HaveOutputs = result.Plan, result.Outputs, result.HaveOutputs
+		// The kernel takes the largest process, which is the tool or one of its
+		// plugins and hardly ever the worker: that one sees but an exit code.
+		if exit.OOM && o.Result == wire.ResultFailed {
+			o.Reason = strings.TrimPrefix(o.Reason+"; "+outOfMemory, "; ")
+		}
 	}
 	if fenced && o.Result != wire.ResultOK {
 		o.Result = wire.ResultFenced
@@ -161,13 +166,15 @@ func (t *task) keepErrored(w *watcher, name, path string) error {
 	return durable.WriteFile(path, sealed)
 }
 
+const outOfMemory = "the container needed more memory than there is, and the kernel killed what used it"
+
 // died says what is known of a worker that left no result.
 func (t *task) died(ctx context.Context, w *watcher, exit container.Exit, err error) string {
 	switch {
 	case !rundir.Missing(err):
 		return "the worker's result cannot be used: " + t.reason(err)
 	case exit.OOM:
-		return "the container was ended since it needed more memory than there is"
+		return outOfMemory
 	case exit.Err != "":
 		return "the worker could not be started: " + t.masker.String(exit.Err)
 	case exit.Lost:
