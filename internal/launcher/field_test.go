@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,38 +54,6 @@ func TestAnOutcomeWhoseAnswersAreLostIsToldUntilOneArrives(t *testing.T) {
 	w.empty(w.data)
 }
 
-func TestAStopThatIsSaidWithEveryBeatInterruptsOnce(t *testing.T) {
-	t.Parallel()
-	w := setup(t, nil)
-	w.Terms.GraceMs = 60_000
-	gate := filepath.Join(t.TempDir(), "gate")
-	r := w.Enqueue(&launchertest.Run{Job: w.job("echo up; trap 'echo heard' INT; while [ ! -e " + gate + " ]; do sleep 0.02; done; exit 3")})
-	w.start(w.data)
-	w.wait("it is up", func() (bool, string) { return strings.Contains(string(r.Text[4]), "up\n"), string(r.Text[4]) })
-	w.With(func() { r.Stop = &wire.Stop{AttemptRef: r.Ref, Reason: "somebody said so"} })
-	w.wait("it has heard", func() (bool, string) { return strings.Contains(string(r.Text[4]), "heard\n"), string(r.Text[4]) })
-	before := 0
-	w.With(func() { before = len(r.Beats) })
-	w.wait("the stop was said again and again", func() (bool, string) {
-		return len(r.Beats) >= before+20, fmt.Sprintf("%d beats after %d", len(r.Beats), before)
-	})
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if o := w.over(r); o.Result != wire.ResultStopped || strings.Count(w.text(r), "heard\n") != 1 {
-		t.Fatalf("got %+v\n%s", o, w.text(r))
-	}
-	next := w.Enqueue(&launchertest.Run{Job: w.job("echo next")})
-	if o := w.over(next); o.Result != wire.ResultOK {
-		t.Fatalf("got %+v", o)
-	}
-	w.With(func() {
-		if len(w.Workers()) != 1 || len(r.Outcomes) != 1 {
-			t.Errorf("there are %d workers and %d outcomes", len(w.Workers()), len(r.Outcomes))
-		}
-	})
-}
-
 func TestLinesOfRunsOnOneHostStayInTheirOwnLogs(t *testing.T) {
 	t.Parallel()
 	w := setup(t, nil)
@@ -120,44 +86,6 @@ func TestALineOfTwentyMegabytesArrivesWhole(t *testing.T) {
 	if o.Result != wire.ResultOK || !strings.Contains(text, strings.Repeat("x", size)+"\nend\n") {
 		t.Fatalf("got %+v, %d bytes of log with %d of the line", o, len(text), strings.Count(text, "x"))
 	}
-}
-
-func TestAWorkerWhoseIdentityIsRefusedRegistersAgainWithItsKeyAndKeepsItsRun(t *testing.T) {
-	t.Parallel()
-	w := setup(t, nil)
-	gate := filepath.Join(t.TempDir(), "gate")
-	var expired atomic.Value
-	var last atomic.Value
-	expired.Store("")
-	w.Before = func(r *http.Request) int {
-		bearer := r.Header.Get("Authorization")
-		if bearer == "" {
-			return 0
-		}
-		last.Store(bearer)
-		if bearer == expired.Load() {
-			return http.StatusUnauthorized
-		}
-		return 0
-	}
-	r := w.Enqueue(&launchertest.Run{Job: w.job("echo up; while [ ! -e " + gate + " ]; do sleep 0.02; done; echo ran")})
-	w.start(w.data)
-	w.wait("it is up", func() (bool, string) { return strings.Contains(string(r.Text[4]), "up\n"), string(r.Text[4]) })
-	old := last.Load()
-	expired.Store(old)
-	w.wait("it came back with another bearer", func() (bool, string) { return last.Load() != old, fmt.Sprint(len(r.Beats), " beats") })
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if o := w.over(r); o.Result != wire.ResultOK || strings.Count(w.text(r), "up\n") != 1 {
-		t.Fatalf("got %+v\n%s", o, w.text(r))
-	}
-	w.With(func() {
-		if len(w.Workers()) != 1 {
-			t.Errorf("there are %d workers", len(w.Workers()))
-		}
-	})
-	w.empty(w.data)
 }
 
 // shortOfMemory ends each container as an engine does that has run out of memory.
