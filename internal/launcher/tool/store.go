@@ -12,6 +12,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Store keeps binaries below the data directory, named by their content. It is
@@ -108,8 +111,38 @@ func (s *Store) put(src io.ReadSeeker, size int64) (string, error) {
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = settle(tmp.Name())
+	}
 	if err != nil {
 		return "", err
 	}
 	return kept, os.Rename(tmp.Name(), kept)
+}
+
+// settleLimit is how long settle waits; a child gets to its program in far less.
+const settleLimit = 10 * time.Second
+
+// settle waits until nobody has a file open for writing. A child that is being
+// started has a copy of every descriptor until it executes its program, and a
+// binary with a writer cannot be executed (ETXTBSY). The kernel gives a read lease
+// on a file without writers alone: fcntl(2), "Leases". A file system without leases
+// is not waited for.
+func settle(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for end := time.Now().Add(settleLimit); ; time.Sleep(time.Millisecond) {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+		if errors.Is(err, unix.EAGAIN) && time.Now().Before(end) {
+			continue
+		}
+		if err == nil {
+			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+			return err
+		}
+		return nil
+	}
 }
