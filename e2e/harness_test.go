@@ -94,7 +94,7 @@ func (p *process) stop(signal syscall.Signal) {
 	_ = p.cmd.Process.Signal(signal) // it may have ended already
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}

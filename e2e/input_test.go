@@ -55,7 +55,7 @@ func TestWrongRequestsTokensAndKeysAreNamed(t *testing.T) {
 			binary(t, "spacelift-launcher"), "--data", path("launcher"), "--backend", "process")
 		select {
 		case <-p.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("the launcher did not stop:\n%s", p.log)
 		}
 		if p.exitCode() == 0 {

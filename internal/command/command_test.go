@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 func ready(ts *testscript.TestScript, _ bool, args []string) {
 	file := filepath.Join(ts.MkAbs(args[0]), mothership.AddressFile)
 	last := "nothing"
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		var a mothership.Addresses
 		content, err := os.ReadFile(file)
 		if err == nil {

@@ -126,7 +126,7 @@ func (w *engineWorld) launch(env ...string) *process {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-p.done:
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Error("the launcher did not leave")
 			_ = cmd.Process.Kill()
 			<-p.done

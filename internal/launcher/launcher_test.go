@@ -183,7 +183,7 @@ func (w *world) start(data string) *running {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				w.t.Logf("the launcher ended with %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Error("the launcher did not end")
 		}
 		if w.t.Failed() {
@@ -196,7 +196,7 @@ func (w *world) start(data string) *running {
 // wait polls until ok, and prints the last state it saw if that never comes.
 func (w *world) wait(what string, ok func() (bool, string)) {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		var done bool
 		var saw string

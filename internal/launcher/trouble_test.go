@@ -97,7 +97,7 @@ func TestWithoutContactTheRunIsInterrupted(t *testing.T) {
 	l := w.start(w.data)
 	w.wait("it is up", func() (bool, string) { return strings.Contains(string(r.Text[4]), "up\n"), string(r.Text[4]) })
 	cut.Store(true)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !strings.Contains(l.log.String(), "the container ended") {
 		if time.Now().After(deadline) {
 			t.Fatal("the container goes on")

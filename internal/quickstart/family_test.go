@@ -42,7 +42,7 @@ func shell(dir, name, script string) childSpec {
 // eventually polls until f returns "", and fails with what it said last.
 func eventually(t *testing.T, what string, f func() string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for last := f(); last != ""; last = f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen; last seen: %s", what, last)

@@ -172,7 +172,7 @@ func TestWritingWaitsForAcknowledgement(t *testing.T) {
 	}()
 	watch := d.WatchOut()
 	defer watch.Close()
-	for end := time.After(10 * time.Second); !w.Blocked(); {
+	for end := time.After(time.Minute); !w.Blocked(); {
 		select {
 		case <-watch.C:
 		case <-end:

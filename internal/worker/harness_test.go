@@ -236,7 +236,7 @@ func (b *box) until(text string) {
 	b.t.Helper()
 	w := b.dir.WatchOut()
 	defer w.Close()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		b.mu.Lock()
 		log := b.log.String()

@@ -278,7 +278,7 @@ func TestTheLoopSeesWhatNobodyTold(t *testing.T) {
 	go func() { done <- w.Queue.Run(loop) }()
 	w.Queue.Wake(leasetest.Pool)
 	var last run.State
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if last = w.Run(r.ID).State; last == run.Preparing {
 			break
 		}
