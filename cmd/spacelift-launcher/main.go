@@ -35,6 +35,8 @@ func run(args []string) int {
 		switch args[0] {
 		case "policy":
 			return policyCommand(args[1:])
+		case "doctor":
+			return doctorCommand(args[1:])
 		case "version", "--version":
 			fmt.Println(version.String())
 			return exitOK

@@ -107,7 +107,7 @@ func Docs() string {
 // Usage renders --help.
 func Usage() string {
 	var b strings.Builder
-	b.WriteString("spacelift-launcher takes runs for a worker pool.\n\nUsage: spacelift-launcher [--name value ...]\n       spacelift-launcher version\n       spacelift-launcher policy test [--input FILE] POLICY\n\n")
+	b.WriteString("spacelift-launcher takes runs for a worker pool.\n\nUsage: spacelift-launcher [--name value ...]\n       spacelift-launcher version\n       spacelift-launcher policy test [--input FILE] POLICY\n       spacelift-launcher doctor [--json] [--name value ...]\n\n")
 	for _, row := range Table() {
 		if row.Next {
 			continue
