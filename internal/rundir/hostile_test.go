@@ -307,15 +307,21 @@ func TestSizesAndCountsAreLimited(t *testing.T) {
 		t.Errorf("a body at its limit: %d bytes, %v", len(data), err)
 	}
 	_ = body.Close()
-	put("requests/1.body", "0123456789a")
-	body, err = d.RequestBody("1")
-	if err != nil {
+	if body, err = d.RequestBody("1"); err != nil {
 		t.Fatal(err)
 	}
+	put("requests/1.body", "0123456789a") // the same file, which grows
 	if data, err := io.ReadAll(body); !errors.Is(err, ErrTooLarge) || len(data) > 10 {
-		t.Errorf("a body over its limit: %d bytes, %v", len(data), err)
+		t.Errorf("a body that grows over its limit: %d bytes, %v", len(data), err)
 	}
 	_ = body.Close()
+	if _, err = d.RequestBody("1"); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a body over its limit: %v", err)
+	}
+	put("errored/a", "0123456789a")
+	if _, err = d.OpenErrored("a"); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a state over its limit: %v", err)
+	}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g"} {
 		put("requests/"+name, "")
 		put("errored/"+name, "")

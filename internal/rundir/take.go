@@ -90,18 +90,33 @@ func (d *Dir) Requests() ([]wire.Request, error) {
 	return fresh, nil
 }
 
-// RequestBody opens a request's body. Reading past the limit fails with
-// ErrTooLarge. The caller closes it.
+// RequestBody opens a request's body. One that is larger than the limit fails with
+// ErrTooLarge, at once or, if it grows, while it is read. The caller closes it.
 func (d *Dir) RequestBody(id string) (io.ReadCloser, error) {
 	if !validID(id) {
 		return nil, untrusted(wire.OutRequests, "asked for a name that is no request's")
 	}
-	name := wire.OutRequests + "/" + id + ".body"
+	return d.bounded(wire.OutRequests + "/" + id + ".body")
+}
+
+// bounded opens a file that is read to its end. One that is too large is refused before
+// a byte is read: a sparse one costs its writer nothing, and its reader all that it
+// would be given of memory.
+func (d *Dir) bounded(name string) (io.ReadCloser, error) {
+	limit := d.o.Limits.RequestBody
 	f, err := d.out.file(name)
 	if err != nil {
 		return nil, err
 	}
-	return &capped{file: f, name: name, limit: d.o.Limits.RequestBody, left: d.o.Limits.RequestBody}, nil
+	st, err := f.Stat()
+	if err == nil && st.Size() > limit {
+		err = tooLarge(name, limit, "bytes")
+	}
+	if err != nil {
+		_ = f.Close() // only read
+		return nil, err
+	}
+	return &capped{file: f, name: name, limit: limit, left: limit}, nil
 }
 
 // capped reads a file up to a limit, and fails if there is more.
@@ -140,12 +155,7 @@ func (d *Dir) Errored() ([]string, error) {
 
 // OpenErrored opens one of them. The caller closes it.
 func (d *Dir) OpenErrored(name string) (io.ReadCloser, error) {
-	path := wire.OutErrored + "/" + name
-	f, err := d.out.file(path)
-	if err != nil {
-		return nil, err
-	}
-	return &capped{file: f, name: path, limit: d.o.Limits.RequestBody, left: d.o.Limits.RequestBody}, nil
+	return d.bounded(wire.OutErrored + "/" + name)
 }
 
 func (d *Dir) takeJSON(name string, limit int64, v any) error {

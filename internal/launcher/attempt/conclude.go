@@ -13,7 +13,6 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/durable"
 	"github.com/spaceport-iac/spaceport/internal/fault"
-	"github.com/spaceport-iac/spaceport/internal/launcher/client"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
 	"github.com/spaceport-iac/spaceport/internal/run"
@@ -140,6 +139,7 @@ func (t *task) collect(w *watcher) {
 		path := filepath.Join(filepath.Dir(t.o.RunsDir), "errored", fmt.Sprintf("%s-%d-%d.tfstate.age", t.ref.Run, t.ref.Attempt, i))
 		if err := t.keepErrored(w, name, path); err != nil {
 			t.log.Error("a state that the tool could not deliver cannot be kept", "err", err)
+			t.say("A state that the tool could not deliver cannot be kept: " + t.reason(err))
 			continue
 		}
 		t.say("The tool left a state that it could not deliver; it is kept on the worker, sealed to the pool's key, at " + path)
@@ -152,7 +152,7 @@ func (t *task) keepErrored(w *watcher, name, path string) error {
 		return err
 	}
 	defer r.Close()
-	plain, err := io.ReadAll(io.LimitReader(r, client.MaxState))
+	plain, err := io.ReadAll(r) // bounded; half a state would be worse than none
 	if err != nil {
 		return err
 	}
