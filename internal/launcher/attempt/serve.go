@@ -19,9 +19,7 @@ const maxServed = 16
 // attend serves requests until ctx ends, and ends a container whose time is over.
 // What is being served goes on until work ends.
 func (w *watcher) attend(ctx, work context.Context) {
-	// The worker keeps its limits itself; this is for one that does not.
-	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
-	overdue := time.NewTimer(max(time.Second, limit-w.rec.age(w.t.o.Boot, w.t.o.Clock())))
+	overdue := time.NewTimer(w.remaining())
 	defer overdue.Stop()
 	files := w.dir.WatchRequests()
 	defer files.Close()
@@ -35,6 +33,13 @@ func (w *watcher) attend(ctx, work context.Context) {
 			w.serve(work)
 		}
 	}
+}
+
+// remaining is how long the container may still go on. The worker keeps its limits
+// itself; this is for one that does not.
+func (w *watcher) remaining() time.Duration {
+	limit := w.t.o.Settings.RunTimeout + time.Duration(w.rec.Terms.GraceMs)*time.Millisecond + 2*time.Minute
+	return max(time.Second, limit-w.rec.age(w.t.o.Boot, w.t.o.Clock()))
 }
 
 // serve answers new requests, each in its own time.

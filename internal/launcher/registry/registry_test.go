@@ -145,7 +145,7 @@ func TestAFailureIsOneSentenceWithoutWhatTheHelperSaid(t *testing.T) {
 	c := setup(t, `{"credHelpers": {"fails.test": "fails", "garbage.test": "garbage", "floods.test": "floods", "missing.test": "missing", "path.test": "../x"}}`, map[string]string{
 		"fails":   "echo canary-1; echo canary-2 >&2; exit 3",
 		"garbage": `echo '{"Secret": canary-3'`,
-		"floods":  "while :; do echo canary-canary-canary-canary; done",
+		"floods":  `head -c 2000000 /dev/zero | tr '\0' ' '; echo '{"Username":"u","Secret":"canary-4"}'`, // an answer, were it not so long
 	})
 	for host, code := range map[string]fault.Code{
 		"fails.test": "forbidden.credential_helper", "garbage.test": "forbidden.credential_helper", "floods.test": "forbidden.credential_helper",
