@@ -5,7 +5,6 @@ package launcher_test
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -249,7 +248,7 @@ func TestEachSettingMeansSomethingToARealEngine(t *testing.T) {
 		r := w.Enqueue(&launchertest.Run{Job: w.job("cat /gate/fifo")})
 		w.launch("SPACELIFT_WORKER_RUNTIME="+other, "SPACELIFT_WORKER_EXTRA_MOUNTS="+dir+":/gate:ro")
 		var id string
-		w.wait("the container is known", func() (bool, string) { id = r.Container; return id != "", fmt.Sprintf("%+v", r) })
+		w.wait("the container is known", func() (bool, string) { id = r.Container; return id != "", summary(r) })
 		found, err := api.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 		if err != nil || found.Container.HostConfig.Runtime != other {
 			t.Errorf("its runtime is %+v, %v", found.Container.HostConfig, err)

@@ -183,7 +183,7 @@ func (w *world) start(data string) *running {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				w.t.Logf("the launcher ended with %v", err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			w.t.Error("the launcher did not end")
 		}
 		if w.t.Failed() {
@@ -193,10 +193,14 @@ func (w *world) start(data string) *running {
 	return r
 }
 
+// patience is how long a test waits for what must come. It matters to tests that fail
+// alone, so it is far more than a machine with much else to do needs.
+const patience = 2 * time.Minute
+
 // wait polls until ok, and prints the last state it saw if that never comes.
 func (w *world) wait(what string, ok func() (bool, string)) {
 	w.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		var done bool
 		var saw string
@@ -211,9 +215,19 @@ func (w *world) wait(what string, ok func() (bool, string)) {
 	}
 }
 
+// summary is what is known of a run, without its log: a poll that prints megabytes
+// keeps the mothership from all else.
+func summary(r *launchertest.Run) string {
+	logs := map[int]int{}
+	for version, text := range r.Text {
+		logs[version] = len(text)
+	}
+	return fmt.Sprintf("state %s, container %q, outcomes %+v, gone %+v, stop %+v, beats %d, bytes of log %v", r.Job.State, r.Container, r.Outcomes, r.Gone, r.Stop, len(r.Beats), logs)
+}
+
 func (w *world) over(r *launchertest.Run) wire.Outcome {
 	w.t.Helper()
-	w.wait("the run is over", func() (bool, string) { return r.Over, fmt.Sprintf("%+v", r) })
+	w.wait("the run is over", func() (bool, string) { return r.Over, summary(r) })
 	var o wire.Outcome
 	w.With(func() {
 		if len(r.Outcomes) > 0 {

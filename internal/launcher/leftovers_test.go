@@ -136,7 +136,7 @@ func TestManyRunsAndKilledLaunchersLeaveAnEngineAsItWas(t *testing.T) {
 			}()
 			switch (i / 3) % 3 {
 			case 0: // while it prepares
-				w.wait("the run is accepted", func() (bool, string) { return r.Accepted, fmt.Sprintf("%+v", r) })
+				w.wait("the run is accepted", func() (bool, string) { return r.Accepted, summary(r) })
 				kill()
 				l = w.launch(env...)
 				_ = (<-opened).Close()

@@ -275,6 +275,11 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 		}
 		t.hold(nil, nil)
 		t.discard(d)
+		// Not where the attempt is another worker's: on this host that one's workspace
+		// would lie at the same place.
+		if !t.isStale() {
+			t.clear(nil)
+		}
 		return t.gone(work, rec.Container, "the container does not exist any more")
 	}
 	answer, err := t.api.Logs(work, wire.LogsRequest{Logs: wire.LogUpdate{Want: 16, WantStateVersion: at.Version, WantFrom: at.Chunk + chunkGap}})
