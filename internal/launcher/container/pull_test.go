@@ -79,4 +79,9 @@ func TestTheStateOfAPullIsTheSumOfItsLayers(t *testing.T) {
 	if p.line() != "trying again" || p.total() != " (3.0 GB)" {
 		t.Errorf("got %q, %q", p.line(), p.total())
 	}
+	// Once the engine is heard again, so is how far the layers are.
+	p.heard(jsonstream.Message{Status: "Digest: sha256:0"})
+	if p.line() != "2 of 2 layers, 3.0 GB of 3.0 GB" {
+		t.Errorf("got %q", p.line())
+	}
 }

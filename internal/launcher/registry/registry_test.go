@@ -183,7 +183,11 @@ func TestAHelperThatHangsIsEnded(t *testing.T) {
 		if _, err := os.Stat(began); err == nil {
 			break
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-done:
+			t.Fatalf("the helper was not run: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
 	cancel()
 	if err := <-done; !fault.Is(err, fault.Unavailable) {

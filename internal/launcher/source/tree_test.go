@@ -3,6 +3,7 @@ package source
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -79,7 +80,18 @@ func TestOnlySmallTreesAndTheNewestOfThemAreKept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(large, "provider"), make([]byte, treeBytes+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kept.keep("large", large)
+	many := t.TempDir()
+	for i := range treeEntries {
+		if err := os.WriteFile(filepath.Join(many, strconv.Itoa(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, dir := range map[string]string{"large": large, "many": many} {
+		kept.keep(name, dir)
+		if _, err := os.Lstat(kept.path(name)); err == nil {
+			t.Errorf("a tree that is %s is kept", name)
+		}
+	}
 	src := t.TempDir()
 	for i := range treesKept + 3 {
 		kept.keep(string(rune('a'+i)), src)
@@ -88,7 +100,9 @@ func TestOnlySmallTreesAndTheNewestOfThemAreKept(t *testing.T) {
 	if err != nil || len(entries) != treesKept {
 		t.Errorf("%d trees are kept, %v", len(entries), err)
 	}
-	if _, err := os.Lstat(kept.path("large")); err == nil {
-		t.Error("a large tree is kept")
+	for i := range 3 {
+		if _, err := os.Lstat(kept.path(string(rune('a' + i)))); err == nil {
+			t.Error("an old tree is kept")
+		}
 	}
 }
