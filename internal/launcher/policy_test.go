@@ -173,6 +173,24 @@ func TestAPolicyThatFillsTheMemoryDeniesAndTheLauncherLives(t *testing.T) {
 	}
 }
 
+// A policy that loops is ended at its time limit and denies, and the launcher takes the
+// next run.
+func TestAPolicyThatLoopsWithoutEndDeniesAndTheLauncherLives(t *testing.T) {
+	t.Parallel()
+	w := setup(t, nil)
+	w.govern("package spacelift\ndeny contains \"x\" if { input.command != \"echo fine\"; some i in numbers.range(1, 100000); some j in numbers.range(1, 100000); i * j < 0 }")
+	r := w.Enqueue(&launchertest.Run{Job: w.job("echo ran")})
+	w.start(w.data)
+	w.denied(r, "gave no answer, so the run is denied: the policy ")
+	if text := w.text(r); !strings.Contains(text, " takes longer than ") || strings.Contains(text, "\nran\n") {
+		t.Errorf("got %s", text)
+	}
+	if log := decisions(t, w.data); !strings.Contains(log, `"outcome":"error"`) || !strings.Contains(log, " takes longer than ") {
+		t.Errorf("got %s", log)
+	}
+	w.ran(w.job("echo fine"))
+}
+
 func TestAWrongPolicyStopsTheStart(t *testing.T) {
 	t.Parallel()
 	w := setup(t, nil)

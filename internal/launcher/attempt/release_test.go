@@ -47,7 +47,7 @@ func TestTheLeaseOfASecondContainerIsNotedFromItsRelease(t *testing.T) {
 	for range 3 {
 		ta.lease.Next()
 	}
-	now += 4 * time.Minute // the first container's last contact was long ago
+	now += 2 * time.Minute // the first container's last contact was long ago
 	sent := now
 	now += time.Second
 	rec := &Record{V: 1, Container: d.ID(), Step: Preparing}

@@ -183,7 +183,7 @@ func TestDecisionsAndSamplesAreKeptWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "decisions")
 	var samples bytes.Buffer
-	p := must(t, "package spacelift\ndeny contains msg if msg := concat(\" \", input.hooks.before_init)\nsample if true", func(o *policy.Options) {
+	p := must(t, "package spacelift\ndeny contains msg if { msg := concat(\" \", input.hooks.before_init); print(\"will run\", msg) }\nsample if true", func(o *policy.Options) {
 		o.Decisions, o.Samples = dir, &samples
 	})
 	in := sample(t)
@@ -204,6 +204,9 @@ func TestDecisionsAndSamplesAreKeptWithoutSecrets(t *testing.T) {
 	var r policy.Record
 	if err := json.Unmarshal(data, &r); err != nil || r.Outcome != policy.Denied || r.Policy != p.Digest() || r.Run != in.Run.ID || r.Input == nil {
 		t.Errorf("got %v %+v", err, r)
+	}
+	if len(r.Print) != 1 || !strings.Contains(r.Print[0], "will run curl -H *****") || !slices.Equal(r.Deny, []string{"curl -H *****"}) {
+		t.Errorf("got %q, printed %q", r.Deny, r.Print)
 	}
 	if !strings.Contains(samples.String(), "Sample 0/INITIALIZATION/"+in.Run.ID+"/deny") {
 		t.Errorf("got %s", samples.String())

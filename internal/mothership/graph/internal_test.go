@@ -3,7 +3,12 @@ package graph
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/handler/lru"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/mothership/graph/gen"
@@ -102,5 +107,33 @@ func TestPagesJoinedAreTheWholeAndEnd(t *testing.T) {
 	gone := "bm9zdWNo" // the last item of the page before has been deleted
 	if found, err := numbers.search(all, gen.SearchInput{After: &gone}); err != nil || len(found.items) > 0 || found.info.HasNextPage {
 		t.Errorf("after an item that is gone: %v, %v", found.items, err)
+	}
+}
+
+// Callers choose what is sent: without a bound on each, the caches would hold as much
+// as somebody likes.
+func TestOnlyShortDocumentsAreKept(t *testing.T) {
+	t.Parallel()
+	short := "{ name }"
+	long := short + strings.Repeat(" ", maxCached)
+	parsed := documents{lru.New[*ast.QueryDocument](queryCache)}
+	g := newGuard()
+	for text, want := range map[string]bool{short: true, long: false} {
+		parsed.Add(t.Context(), text, &ast.QueryDocument{})
+		if _, kept := parsed.Get(t.Context(), text); kept != want {
+			t.Errorf("parsed, %d bytes: kept %v", len(text), kept)
+		}
+		if err := g.MutateOperationParameters(t.Context(), &graphql.RawParams{Query: text}); err != nil {
+			t.Fatal(err)
+		}
+		if _, kept := g.affordable.Get(t.Context(), text); kept != want {
+			t.Errorf("checked, %d bytes: kept %v", len(text), kept)
+		}
+	}
+	for i := range queryCache + 10 {
+		parsed.Add(t.Context(), strconv.Itoa(i), &ast.QueryDocument{})
+	}
+	if _, kept := parsed.Get(t.Context(), short); kept {
+		t.Error("more documents are kept than there is room for")
 	}
 }
