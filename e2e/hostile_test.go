@@ -81,7 +81,7 @@ func TestAFullDiskEndsTheRunWithThatReason(t *testing.T) {
 	if err := os.Mkdir(small, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	run(t, nil, "mount", "-t", "tmpfs", "-o", "size=400m,mode=0700", "tmpfs", small)
+	run(t, nil, "mount", "-t", "tmpfs", "-o", "size=700m,mode=0700", "tmpfs", small)
 	t.Cleanup(func() { _, _ = tryRun(nil, "umount", "-l", small) })
 	launcher := w.launcher("one")
 	w.worker("one")
