@@ -15,6 +15,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/launcher/attempt"
 	"github.com/spaceport-iac/spaceport/internal/launcher/client"
 	"github.com/spaceport-iac/spaceport/internal/launcher/hint"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/seal"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -73,12 +74,8 @@ func (l *Launcher) registerLocked(ctx context.Context, fresh bool) error {
 			warned = true
 			l.o.Log.Warn("the mothership cannot be reached; the launcher tries until it can", "err", err)
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := sleep.For(ctx, pause/2+rand.N(pause)); err != nil {
+			return err
 		}
 		pause = min(2*pause, client.DefaultPauseCap)
 	}
@@ -167,12 +164,8 @@ func (l *Launcher) keepCertificate(ctx context.Context) {
 		l.mu.Unlock()
 		life := s.certificate.Leaf.NotAfter.Sub(s.certificate.Leaf.NotBefore)
 		wait := time.Until(s.certificate.Leaf.NotBefore.Add(life/2 + rand.N(life/6+1)))
-		timer := time.NewTimer(max(wait, time.Minute))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep.For(ctx, max(wait, time.Minute)) != nil {
 			return
-		case <-timer.C:
 		}
 		answer, err := l.api.Renew(ctx, s.Bearer)
 		if err == nil {

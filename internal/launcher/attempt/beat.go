@@ -6,6 +6,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -24,7 +25,7 @@ func (t *task) startBeating(work context.Context, wait time.Duration) {
 
 // beat gives signs of life until the attempt is over.
 func (t *task) beat(ctx context.Context, wait time.Duration) {
-	for pause(ctx, wait) {
+	for sleep.For(ctx, wait) == nil {
 		t.mu.Lock()
 		l := t.lease
 		t.mu.Unlock()
@@ -35,21 +36,6 @@ func (t *task) beat(ctx context.Context, wait time.Duration) {
 		if wait < time.Millisecond {
 			wait = min(time.Duration(terms.BeatMs)*time.Millisecond, time.Second)
 		}
-	}
-}
-
-// pause waits, and reports false if ctx ended meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -107,12 +93,8 @@ func (t *task) fence(ctx context.Context) {
 			t.order(false, reason, t.patience(rec, false))
 			return
 		}
-		timer := time.NewTimer(min(max(left, 10*time.Millisecond), time.Second))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep.For(ctx, min(max(left, 10*time.Millisecond), time.Second)) != nil {
 			return
-		case <-timer.C:
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/park"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/seal"
@@ -217,12 +218,8 @@ func (t *task) tell(ctx context.Context, o wire.Outcome) (wire.Decision, error) 
 		if !decision.Wait {
 			return decision, nil
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return decision, ctx.Err()
-		case <-timer.C:
+		if err := sleep.For(ctx, pause); err != nil {
+			return decision, err
 		}
 		pause = min(2*pause, time.Second)
 	}

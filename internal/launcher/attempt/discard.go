@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 )
 
@@ -46,7 +47,7 @@ func (r *Runner) discardLater(d *rundir.Dir) {
 		return // the next launcher sweeps
 	}
 	r.owned.Go(func() {
-		for wait := firstPause; pause(r.trying, wait); wait = min(2*wait, longestWait) {
+		for wait := firstPause; sleep.For(r.trying, wait) == nil; wait = min(2*wait, longestWait) {
 			if r.discard(d) {
 				return
 			}

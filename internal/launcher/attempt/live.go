@@ -8,6 +8,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
 	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -311,7 +312,7 @@ func (t *task) exists(ctx context.Context, id string) (bool, error) {
 			return st.Exists, nil
 		}
 		t.log.Warn("the container backend does not tell whether the container exists", "container", id, "err", err)
-		if !pause(ctx, wait) {
+		if sleep.For(ctx, wait) != nil {
 			return false, ctx.Err()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container"
 	"github.com/spaceport-iac/spaceport/internal/launcher/logship"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/launcher/state"
 	"github.com/spaceport-iac/spaceport/internal/run"
 	"github.com/spaceport-iac/spaceport/internal/rundir"
@@ -137,7 +138,7 @@ func (t *task) end(ctx context.Context, id string) (container.Exit, error) {
 			return container.Exit{Code: -1, Lost: true}, nil // removed by somebody, or never started
 		}
 		t.log.Warn("the container backend does not tell whether the container has ended", "container", id, "err", err)
-		if !pause(ctx, wait) {
+		if sleep.For(ctx, wait) != nil {
 			return exit, ctx.Err()
 		}
 	}
@@ -154,7 +155,7 @@ const (
 // wait may never come, as when the way to an engine on another host was cut and both
 // ends still believe in their connection: the run would hold its worker for ever.
 func (w *watcher) looked(ctx context.Context) (container.Exit, bool) {
-	for last := time.Now(); pause(ctx, lookSoon); {
+	for last := time.Now(); sleep.For(ctx, lookSoon) == nil; {
 		if !w.dir.Finished() && time.Since(last) < lookEvery {
 			continue
 		}

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 )
 
 // allowed refuses a signed address outside the bundle's origins: the mothership
@@ -64,12 +64,8 @@ func (c *Client) GetFile(ctx context.Context, rawURL string, f *os.File, size in
 		if err == nil || !again(err) || ctx.Err() != nil {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep.For(ctx, pause) != nil {
 			return err
-		case <-timer.C:
 		}
 		pause = min(2*pause, DefaultPauseCap)
 	}

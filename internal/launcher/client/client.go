@@ -20,6 +20,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/egress"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -150,12 +151,8 @@ func (c *Client) do(ctx context.Context, r call, limit int64) ([]byte, http.Head
 		// Half of each pause is random, so that launchers whose mothership
 		// came back do not all speak at once.
 		wait := pause/2 + rand.N(pause/2+1)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep.For(ctx, wait) != nil {
 			return nil, nil, err
-		case <-timer.C:
 		}
 		pause = min(2*pause, r.pauseCap)
 	}

@@ -254,15 +254,3 @@ func (d *Docker) failed(what string, err error) error {
 func engineText(err error) string {
 	return strings.TrimSpace(strings.TrimPrefix(err.Error(), "Error response from daemon: "))
 }
-
-// pause waits for the time to pass or ctx to end.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 )
 
 // pullTries is how often a pull is tried while its registry has troubles that
@@ -108,7 +109,7 @@ func (d *Docker) fetch(ctx context.Context, ref string, named reference.Named, p
 			return passing.error
 		}
 		p.status("the registry is in trouble, trying again (" + clean(engineText(passing.cause)) + ")")
-		if pause(ctx, wait/2+rand.N(wait)) != nil {
+		if sleep.For(ctx, wait/2+rand.N(wait)) != nil {
 			return err
 		}
 	}

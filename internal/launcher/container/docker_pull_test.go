@@ -21,6 +21,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/registry"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/testkit"
 )
 
@@ -399,6 +400,6 @@ func eventually(t *testing.T, ok func() (bool, string)) {
 		if time.Now().After(deadline) {
 			t.Fatalf("last seen: %s", saw)
 		}
-		_ = pause(t.Context(), 2*time.Millisecond)
+		_ = sleep.For(t.Context(), 2*time.Millisecond)
 	}
 }

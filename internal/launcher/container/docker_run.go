@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -220,7 +221,7 @@ func (d *Docker) Wait(ctx context.Context, id string) (Exit, error) {
 		if err == nil || !fault.Is(err, fault.Unavailable) || ctx.Err() != nil {
 			return e, err
 		}
-		if pause(ctx, delay) != nil {
+		if sleep.For(ctx, delay) != nil {
 			return Exit{}, err
 		}
 	}
@@ -332,7 +333,7 @@ func (d *Docker) remove(ctx context.Context, id string) error {
 			return d.failed("remove container "+id, err)
 		}
 		// Somebody else is removing it: wait for the end of that.
-		if pause(ctx, 20*time.Millisecond) != nil {
+		if sleep.For(ctx, 20*time.Millisecond) != nil {
 			return d.failed("remove container "+id, err)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
+
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 )
 
 // pulledImages are notes about the images that launchers of this data directory
@@ -49,7 +51,7 @@ func (p pulledImages) lock(ctx context.Context) (unlock func(), err error) {
 		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EWOULDBLOCK) {
 			break
 		}
-		if err = pause(ctx, wait); err != nil {
+		if err = sleep.For(ctx, wait); err != nil {
 			break
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/spaceport-iac/spaceport/internal/launcher/egress"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 )
 
 // connectTime bounds one try to reach the broker.
@@ -190,14 +191,7 @@ func (c *Channel) subscribe(ctx context.Context, m *autopaho.ConnectionManager, 
 
 // presence publishes signs of life. One that fails is not repeated.
 func (c *Channel) presence(ctx context.Context, m *autopaho.ConnectionManager) {
-	for {
-		timer := time.NewTimer(c.o.Presence + rand.N(c.o.Presence/2+1))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	for sleep.For(ctx, c.o.Presence+rand.N(c.o.Presence/2+1)) == nil {
 		if !c.up.Load() {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -19,7 +20,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 func (s *Shipper) run(ctx context.Context) error {
 	pause, warned := time.Duration(0), false
 	for {
-		if err := s.pause(ctx, pause); err != nil {
+		if err := sleep.For(ctx, pause); err != nil {
 			return err
 		}
 		err := s.step(ctx)
@@ -49,20 +50,6 @@ func (s *Shipper) stop(err error) {
 		st.buf = nil
 	}
 	s.notify()
-}
-
-func (s *Shipper) pause(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // step waits for the next chunk that is due, stores and commits it.
