@@ -153,14 +153,14 @@ func (l *Launcher) makeRunner(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.backend, err = l.makeBackend(binary); err != nil {
-		return err
-	}
-	tools, err := tool.New(tool.Options{DataDir: s.DataDir, Path: path, Images: l.backend.Capabilities().Images}, store)
+	bundle, err := l.bundle()
 	if err != nil {
 		return err
 	}
-	bundle, err := l.bundle()
+	if l.backend, err = l.makeBackend(binary, bundle); err != nil {
+		return err
+	}
+	tools, err := tool.New(tool.Options{DataDir: s.DataDir, Path: path, Images: l.backend.Capabilities().Images}, store)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,9 @@ func (l *Launcher) openPolicy(ctx context.Context, store *tool.Store) (*policy.P
 	return p, nil
 }
 
-func (l *Launcher) makeBackend(binary string) (container.Backend, error) {
+// makeBackend makes the backend of the settings. binary is the worker's program,
+// bundle the file of the authorities that our own children believe, or "".
+func (l *Launcher) makeBackend(binary, bundle string) (container.Backend, error) {
 	s := l.o.Settings
 	switch {
 	case l.o.Backend != nil:
@@ -227,10 +229,6 @@ func (l *Launcher) makeBackend(binary string) (container.Backend, error) {
 	case s.Backend == "process":
 		l.o.Log.Warn("runs are plain processes of this host, without any isolation")
 		return container.NewProcess(container.ProcessOptions{DataDir: s.DataDir, RunsDir: l.id.Runs(), Supervisor: []string{binary, "supervise"}})
-	}
-	bundle, err := l.bundle()
-	if err != nil {
-		return nil, err
 	}
 	environ := append(os.Environ(), assignments(s.Proxy.Environ())...)
 	if bundle != "" {
