@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
@@ -30,7 +31,7 @@ func (d *Docker) Create(ctx context.Context, spec Spec) error {
 	if err := d.check(spec); err != nil {
 		return err
 	}
-	if !within(d.data, spec.Binary) {
+	if !supervise.Within(d.data, spec.Binary) {
 		return fault.New(fault.Invalid, "the worker's binary %q is outside the data directory", spec.Binary).Named("container_spec")
 	}
 	if spec.Image == "" {
@@ -276,7 +277,7 @@ func (d *Docker) List(ctx context.Context) ([]string, error) {
 		}
 		// Several launchers may share an engine. The label is the ULID alone,
 		// so what tells them apart is whose run directory is mounted.
-		if slices.ContainsFunc(c.Mounts, func(m container.MountPoint) bool { return within(d.runDir(id), filepath.Clean(m.Source)) }) {
+		if slices.ContainsFunc(c.Mounts, func(m container.MountPoint) bool { return supervise.Within(d.runDir(id), filepath.Clean(m.Source)) }) {
 			ids = append(ids, id)
 		}
 	}

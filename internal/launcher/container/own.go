@@ -6,6 +6,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container/own"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 )
 
 // Own implements Backend. As root it changes owners itself; as the run's own
@@ -39,7 +40,7 @@ func (p *Process) Own(ctx context.Context, o Ownership) error {
 
 // checkTree keeps orders inside the run directories.
 func (l layout) checkTree(o Ownership) error {
-	if !cleanAbs(o.Dir) || !within(l.runs, o.Dir) || o.Dir == l.runs {
+	if !cleanAbs(o.Dir) || !supervise.Within(l.runs, o.Dir) || o.Dir == l.runs {
 		return fault.New(fault.Invalid, "the tree %q is not inside a run directory", o.Dir).Named("container_tree")
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
 	"github.com/spaceport-iac/spaceport/internal/launcher/container/own"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -26,7 +27,7 @@ const treePath = wire.ContainerRoot + "/tree"
 // container runs our binary and nothing of the image, sees one tree of a run
 // directory, and has the few capabilities that the work needs.
 func (d *Docker) ownByHelper(ctx context.Context, o Ownership) error {
-	if o.Image == "" || !within(d.data, filepath.Clean(o.Binary)) {
+	if o.Image == "" || !supervise.Within(d.data, filepath.Clean(o.Binary)) {
 		return fault.New(fault.Unsupported, "a launcher that runs as uid %d cannot give files to uid %d without an image to do it in", os.Geteuid(), o.UID).
 			Named("launcher_user").WithHint("run the launcher as root or as uid %d", o.UID)
 	}

@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/gofrs/flock"
 	"github.com/moby/moby/client"
-	"golang.org/x/sys/unix"
-
-	"github.com/spaceport-iac/spaceport/internal/launcher/sleep"
 )
 
 // pulledImages are notes about the images that launchers of this data directory
@@ -35,35 +33,22 @@ type pulledImage struct {
 	Used   time.Time `json:"used"`
 }
 
+// lockRetry is how long another one's look is left alone before it is asked for again.
+const lockRetry = 10 * time.Millisecond
+
 // lock keeps other goroutines and launchers out until the returned function is
 // called.
 func (p pulledImages) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep notes about images: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(p.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("keep notes about images: %w", err)
-	}
+	lock := flock.New(filepath.Join(p.dir, "lock"))
 	// Not a call that blocks: a launcher that hangs with the lock must not keep
 	// another one from ending its run.
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
-		if err = sleep.For(ctx, wait); err != nil {
-			break
-		}
-	}
-	if err != nil {
-		_ = f.Close()
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
 		return nil, fmt.Errorf("lock the notes about images: %w", err)
 	}
-	return func() {
-		// Explicitly: a child that is being made may hold a copy of f.
-		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
-		_ = f.Close()
-	}, nil
+	return func() { _ = lock.Unlock() }, nil // the end of the process unlocks too
 }
 
 func (p pulledImages) path(ref string) string {

@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/container/supervise"
 )
 
 // layout is what a backend knows about its part of the file system.
@@ -24,7 +25,7 @@ func newLayout(data, runs string) (layout, error) {
 		}
 	}
 	l := layout{data: filepath.Clean(data), runs: filepath.Clean(runs)}
-	if !within(l.data, l.runs) {
+	if !supervise.Within(l.data, l.runs) {
 		return layout{}, fault.New(fault.Invalid, "the run directories at %q are not below the data directory %q", runs, data).Named("data_dir")
 	}
 	return l, nil
@@ -64,9 +65,9 @@ func (l layout) check(s Spec) error {
 			return wrong("a mount may not replace the root")
 		case slices.Contains(targets, m.Target):
 			return wrong("two mounts are at %q", m.Target)
-		case !m.Operator && !within(l.data, m.Source):
+		case !m.Operator && !supervise.Within(l.data, m.Source):
 			return wrong("the mount source %q is outside the data directory", m.Source)
-		case !m.Operator && within(filepath.Join(s.RunDir, "private"), m.Source):
+		case !m.Operator && supervise.Within(filepath.Join(s.RunDir, "private"), m.Source):
 			// private/ holds the journal and the bearer of the launcher.
 			return wrong("private/ is never mounted")
 		}
@@ -87,11 +88,6 @@ func checkID(id string) error {
 
 func cleanAbs(p string) bool {
 	return filepath.IsAbs(p) && filepath.Clean(p) == p && !strings.ContainsRune(p, 0)
-}
-
-// within reports whether path is dir or below it. Both are clean.
-func within(dir, path string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 func errMissing(id string) error {

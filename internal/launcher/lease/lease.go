@@ -32,7 +32,7 @@ func BootClock() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// BootID names this boot of the machine.
+// BootID names this boot of the machine; it is "" where that is not known.
 func BootID() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

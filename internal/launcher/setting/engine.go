@@ -65,14 +65,6 @@ func image(field func(*Settings) *string) func(*Settings, string, Input) error {
 	}
 }
 
-func readDockerConfigDir(s *Settings, value string, _ Input) error {
-	if !filepath.IsAbs(value) {
-		return fmt.Errorf("%q is not an absolute path", value)
-	}
-	s.DockerConfigDir = filepath.Clean(value)
-	return nil
-}
-
 func readImageRetention(s *Settings, value string, _ Input) error {
 	if strings.TrimSpace(value) == "0" {
 		s.ImageRetention = 0

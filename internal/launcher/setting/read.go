@@ -61,12 +61,15 @@ func readBackend(s *Settings, value string, _ Input) error {
 	return nil
 }
 
-func readWorkspaceRoot(s *Settings, value string, _ Input) error {
-	if !filepath.IsAbs(value) {
-		return fmt.Errorf("%q is not an absolute path", value)
+// absolute reads a path that must not depend on where the launcher is started.
+func absolute(field func(*Settings) *string) func(*Settings, string, Input) error {
+	return func(s *Settings, value string, _ Input) error {
+		if !filepath.IsAbs(value) {
+			return fmt.Errorf("%q is not an absolute path", value)
+		}
+		*field(s) = filepath.Clean(value)
+		return nil
 	}
-	s.WorkspaceRoot = filepath.Clean(value)
-	return nil
 }
 
 func readLogLevel(s *Settings, value string, _ Input) error {
@@ -126,14 +129,6 @@ func readDiskFloor(s *Settings, value string, _ Input) (err error) {
 	}
 	s.DiskFloor, err = size(value, 1<<20, 1<<50)
 	return err
-}
-
-func readMarks(s *Settings, value string, _ Input) error {
-	if !filepath.IsAbs(value) {
-		return fmt.Errorf("%q is not an absolute path", value)
-	}
-	s.MarksDir = filepath.Clean(value)
-	return nil
 }
 
 func readLogLimit(s *Settings, value string, _ Input) (err error) {

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spaceport-iac/spaceport/internal/fault"
+	"github.com/spaceport-iac/spaceport/internal/launcher/lease"
 	"github.com/spaceport-iac/spaceport/internal/wire"
 )
 
@@ -54,7 +55,7 @@ func (c *cache) write(ctx context.Context, sparse []string, dst string) (content
 			return content{}, err
 		}
 	}
-	kept, key := trees{dir: filepath.Join(c.dir, "trees"), boot: bootID()}, treeKey(c.sha, sparse)
+	kept, key := trees{dir: filepath.Join(c.dir, "trees"), boot: lease.BootID()}, treeKey(c.sha, sparse)
 	if have && kept.copyTo(key, dst) {
 		return found, nil
 	}

@@ -162,12 +162,3 @@ func copyFile(from, to string) (err error) {
 	_, err = io.Copy(dst, src)
 	return errors.Join(err, dst.Close())
 }
-
-// bootID names this boot of the machine, or is "" where that is not known.
-func bootID() string {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil || len(data) < 36 {
-		return ""
-	}
-	return string(data[:36])
-}

@@ -74,7 +74,7 @@ func mirror(dir, to, root string) error {
 	// The entry that the new root itself lies in comes first, while that is
 	// still empty; its mounts would be copied into themselves otherwise.
 	slices.SortStableFunc(entries, func(a, b os.DirEntry) int {
-		inA, inB := within(filepath.Join(dir, a.Name()), root), within(filepath.Join(dir, b.Name()), root)
+		inA, inB := Within(filepath.Join(dir, a.Name()), root), Within(filepath.Join(dir, b.Name()), root)
 		switch {
 		case inA && !inB:
 			return -1
@@ -247,7 +247,7 @@ func probe(dir string) error {
 	return enterRoot(filepath.Join(dir, "root"), []Mount{{Source: dir, Target: wire.ContainerWorkspace, ReadOnly: true}})
 }
 
-// within reports whether path is dir or below it. Both are clean.
-func within(dir, path string) bool {
+// Within reports whether path is dir or below it. Both are clean.
+func Within(dir, path string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
