@@ -67,19 +67,22 @@ func (t *task) concluded(ctx, work context.Context, w *watcher, exit container.E
 
 // finish removes all that the attempt has on this host.
 func (t *task) finish(d *rundir.Dir) {
+	t.letGo()
+	t.discard(d)
+	t.clearWorkspace()
+}
+
+// letGo holds the present container no more.
+func (t *task) letGo() {
 	t.markMu.Lock()
 	t.marks = nil
 	t.markMu.Unlock()
 	t.hold(nil, nil)
-	t.clear(d)
 }
 
-// clear removes a container, if d is not nil, and the attempt's workspace wherever
-// it lies.
-func (t *task) clear(d *rundir.Dir) {
-	if d != nil {
-		t.discard(d)
-	}
+// clearWorkspace removes the attempt's workspace if it lies outside of the run
+// directories, which are discarded with theirs.
+func (t *task) clearWorkspace() {
 	if there := t.elsewhere(); there != "" {
 		if err := os.RemoveAll(there); err != nil {
 			t.log.Error("the workspace cannot be removed", "err", err)
@@ -234,16 +237,13 @@ func (t *task) next(ctx, work context.Context, w *watcher, o wire.Outcome, d wir
 	if err := t.save(w.dir, w.rec); err != nil {
 		return err
 	}
-	t.markMu.Lock()
-	t.marks = nil
-	t.markMu.Unlock()
-	t.hold(nil, nil)
+	t.letGo()
 	job, err := openJob(asked{origin: t.o.Origin, pool: t.o.Pool, session: t.o.Session(), nonce: o.Nonce, ref: t.ref, class: run.Write}, *d.Job)
 	if err != nil {
 		t.finish(w.dir)
 		return t.refuse(work, run.Write, o.NextContainer, err)
 	}
-	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, sent: t.told, recorded: true, previous: w.dir, prevRec: w.rec})
+	return t.live(ctx, work, begun{job: job, id: o.NextContainer, start: d.Go, sent: t.told, recorded: true, previous: &left{w.dir, w.rec}})
 }
 
 // park seals the workspace and has it stored.

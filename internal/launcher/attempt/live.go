@@ -23,8 +23,7 @@ type begun struct {
 	recorded bool
 	again    bool // another launcher may have begun it before
 	// previous is the container before in the same workspace, if any.
-	previous *rundir.Dir
-	prevRec  *Record
+	previous *left
 }
 
 // live takes a job through its container, and through the one that may follow.
@@ -50,7 +49,7 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	t.sayUnmasked(job)
 	standby, stopStandby := context.WithCancel(ctx)
 	defer stopStandby()
-	p, err := t.prepare(standby, job, b.id, previous, b.prevRec)
+	p, err := t.prepare(standby, job, b.id, previous)
 	if err != nil {
 		stopStandby()
 		if work.Err() != nil {
@@ -67,14 +66,14 @@ func (t *task) live(ctx, work context.Context, b begun) error {
 	stopStandby()
 	if err != nil {
 		t.hold(nil, nil)
-		t.discardUnreleased(p.dir, previous, b.prevRec)
+		t.discardUnreleased(p.dir, previous)
 		if work.Err() != nil {
 			return err
 		}
 		return t.unprepared(work, b, err)
 	}
 	if previous != nil {
-		t.discard(previous) // until now it was what a launcher that comes after goes on from
+		t.discard(previous.dir) // until now it was what a launcher that comes after goes on from
 	}
 	t.markMu.Lock()
 	t.noted = p.rec.Log
@@ -122,9 +121,13 @@ func (t *task) unprepared(work context.Context, b begun, why error) error {
 	}
 	stopping := t.wanted()
 	defer func() {
-		if work.Err() == nil {
-			t.clear(b.previous)
+		if work.Err() != nil {
+			return
 		}
+		if b.previous != nil {
+			t.discard(b.previous.dir)
+		}
+		t.clearWorkspace()
 	}()
 	if fault.Is(why, fault.Stale) {
 		return nil
@@ -279,7 +282,7 @@ func (t *task) adopted(ctx, work context.Context, d *rundir.Dir, rec *Record) er
 		// Not where the attempt is another worker's: on this host that one's workspace
 		// would lie at the same place.
 		if !t.isStale() {
-			t.clear(nil)
+			t.clearWorkspace()
 		}
 		return t.gone(work, rec.Container, "the container does not exist any more")
 	}

@@ -50,8 +50,9 @@ func (r *Runner) runUser() (uid, gid int) {
 }
 
 // prepare makes the run directory, fills the workspace and starts a container
-// that waits. id is its name if that is fixed already. previous is the container before, whose workspace goes on.
-func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *rundir.Dir, prevRec *Record) (p *prepared, err error) {
+// that waits. id is its name if that is fixed already. previous is the container
+// before, whose workspace goes on.
+func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *left) (p *prepared, err error) {
 	if err := checkJob(job); err != nil {
 		return nil, refusal{err}
 	}
@@ -96,7 +97,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 		if err != nil {
 			stopAlive()
 			<-kept // it writes where the directory is to be removed
-			t.discardUnreleased(dir, previous, prevRec)
+			t.discardUnreleased(dir, previous)
 		}
 	}()
 	// A launcher that comes after can tell by it that nothing has run. It need not
@@ -117,7 +118,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	var carried *park.Carry
 	switch {
 	case previous != nil:
-		carried, err = t.carryOn(p, previous, prevRec)
+		carried, err = t.carryOn(p, previous)
 	case job.Parked == nil && job.Class == run.Write && len(run.Share(phases(job), run.Read)) > 0:
 		err = fault.New(fault.NotFound, "the workspace of the phases before is not on this worker any more").Named("workspace")
 	}
@@ -152,7 +153,7 @@ func (t *task) prepare(ctx context.Context, job *wire.Job, id string, previous *
 	}
 	core := jobCore(job, p.commit.SHA, image)
 	if previous != nil {
-		if before := (seal.Core{Lines: prevRec.Core}).Digest(); before != core.Digest() {
+		if before := (seal.Core{Lines: previous.rec.Core}).Digest(); before != core.Digest() {
 			return nil, refusal{changedCore(fault.New(fault.Invalid, "the job core is %s, but the run began with %s", core.Digest(), before).Named(faultCore))}
 		}
 	}
@@ -201,21 +202,21 @@ func checkJob(j *wire.Job) error {
 }
 
 // carryOn moves the workspace of the container before into this one.
-func (t *task) carryOn(p *prepared, previous *rundir.Dir, prevRec *Record) (*park.Carry, error) {
-	c, err := t.carried(previous, prevRec)
+func (t *task) carryOn(p *prepared, previous *left) (*park.Carry, error) {
+	c, err := t.carried(previous.dir, previous.rec)
 	if err != nil {
 		return nil, err
 	}
-	p.rec.Image = prevRec.Image
+	p.rec.Image = previous.rec.Image
 	// The carry first: without its workspace the old directory is worth nothing.
 	p.rec.Carried = noted(*c)
-	if prevRec.Workspace == p.rec.Workspace {
+	if previous.rec.Workspace == p.rec.Workspace {
 		return c, nil
 	}
 	if err := os.Remove(p.rec.Workspace); err != nil {
 		return nil, fmt.Errorf("move the workspace: %w", err)
 	}
-	if err := os.Rename(prevRec.Workspace, p.rec.Workspace); err != nil {
+	if err := os.Rename(previous.rec.Workspace, p.rec.Workspace); err != nil {
 		return nil, fmt.Errorf("move the workspace: %w", err)
 	}
 	return c, nil
@@ -224,16 +225,16 @@ func (t *task) carryOn(p *prepared, previous *rundir.Dir, prevRec *Record) (*par
 // discardUnreleased discards a container that was never given its job. If it has
 // taken over the workspace of the container before, that gets it back: it is all
 // that the attempt, here or in a launcher that comes after, can go on from.
-func (t *task) discardUnreleased(d, previous *rundir.Dir, prevRec *Record) {
-	if previous != nil && prevRec.Workspace == previous.Workspace() {
+func (t *task) discardUnreleased(d *rundir.Dir, previous *left) {
+	if previous != nil && previous.rec.Workspace == previous.dir.Workspace() {
 		if err := t.remove(d.ID()); err != nil {
 			t.log.Error("a container cannot be removed", "container", d.ID(), "err", err)
 			t.undiscarded = append(t.undiscarded, d)
 			return // it may still see the workspace
 		}
-		_, err := os.Lstat(prevRec.Workspace)
+		_, err := os.Lstat(previous.rec.Workspace)
 		if errors.Is(err, os.ErrNotExist) {
-			err = os.Rename(d.Workspace(), prevRec.Workspace)
+			err = os.Rename(d.Workspace(), previous.rec.Workspace)
 		}
 		if err != nil {
 			t.log.Error("the workspace cannot be given back", "container", d.ID(), "err", err)

@@ -40,9 +40,9 @@ func TestOnlyAContainerThatHadItsJobIsAdopted(t *testing.T) {
 				t.Fatal(err)
 			}
 			rec := &Record{V: 1, Container: id, Step: Released, Boot: c.boot, Released: time.Second}
-			_, _, here, adopt, err := ta.sort(wire.Assignment{Container: id}, []*Record{rec})
-			if err != nil || (adopt != nil) != c.adopt || here == c.adopt {
-				t.Errorf("adopted %v, to be made again %v, %v", adopt != nil, here, err)
+			r, err := ta.sort(wire.Assignment{Container: id}, []*Record{rec})
+			if err != nil || (r.lives != nil) != c.adopt || r.unused == c.adopt {
+				t.Errorf("adopted %v, to be made again %v, %v", r.lives != nil, r.unused, err)
 			}
 			if _, err := os.Stat(d.Path()); os.IsNotExist(err) == c.adopt {
 				t.Errorf("its directory: %v", err)
@@ -69,9 +69,9 @@ func TestTheContainerBeforeKeepsItsWorkspaceThoughItsEndWasNotNoted(t *testing.T
 		}
 		rec := &Record{V: 1, Container: id, Class: class, Step: Released, Boot: "b"}
 		a := wire.Assignment{Class: run.Write, Container: "01HZZZZZZZZZZZZZZZZZZZZZZY"}
-		previous, _, here, adopt, err := ta.sort(a, []*Record{rec})
-		if err != nil || here || adopt != nil || (previous != nil) != (class == run.Read) {
-			t.Errorf("%s: before %v, to be made again %v, adopted %v, %v", class, previous != nil, here, adopt, err)
+		r, err := ta.sort(a, []*Record{rec})
+		if err != nil || r.unused || r.lives != nil || (r.before != nil) != (class == run.Read) {
+			t.Errorf("%s: before %v, to be made again %v, adopted %v, %v", class, r.before != nil, r.unused, r.lives != nil, err)
 		}
 	}
 }

@@ -125,17 +125,17 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record, give
 	}
 	t.spawn(func() { _ = t.ship.Run(work) })
 
-	previous, prevRec, here, adopted, err := t.sort(a, found)
+	here, err := t.sort(a, found)
 	if err != nil {
 		return err
 	}
-	if adopted != nil {
-		t.log.Info("a container that lives on is adopted", "container", adopted.rec.Container)
-		return t.adopted(ctx, work, adopted.dir, adopted.rec)
+	if here.lives != nil {
+		t.log.Info("a container that lives on is adopted", "container", here.lives.rec.Container)
+		return t.adopted(ctx, work, here.lives.dir, here.lives.rec)
 	}
 	// A container whose start is recorded and that was never given its job has done
 	// nothing: it is made again. Of any other that is not here nobody knows.
-	if a.Container != "" && previous == nil && !here {
+	if a.Container != "" && here.before == nil && !here.unused {
 		return t.gone(work, a.Container, "the container does not exist any more")
 	}
 	again := a.Accepted && given == nil
@@ -149,7 +149,7 @@ func (t *task) run(ctx context.Context, a wire.Assignment, found []*Record, give
 	if err != nil {
 		return t.refuse(work, a.Class, a.Container, err)
 	}
-	return t.live(ctx, work, begun{job: job, id: a.Container, again: again, recorded: a.Container != "", previous: previous, prevRec: prevRec})
+	return t.live(ctx, work, begun{job: job, id: a.Container, again: again, recorded: a.Container != "", previous: here.before})
 }
 
 // claim accepts the attempt, or asks for its job once more.
@@ -165,54 +165,64 @@ func (t *task) claim(ctx context.Context, a wire.Assignment) (*Given, error) {
 	return &g, err
 }
 
-// left is what a launcher before has left of a container.
+// left is what is left of a container: its directory and its record.
 type left struct {
 	dir *rundir.Dir
 	rec *Record
 }
 
-// sort looks through what was found of the attempt. A released container is
-// adopted; what else is there has not run and goes, but for the container before,
-// whose workspace the next one goes on with. here tells that the container whose
-// start is recorded was found and is certain never to have had its job.
-func (t *task) sort(a wire.Assignment, found []*Record) (previous *rundir.Dir, prevRec *Record, here bool, adopt *left, err error) {
-	var fresh []*rundir.Dir
+// remains are what a launcher before has left of an attempt.
+type remains struct {
+	lives  *left // was released, and is adopted
+	before *left // has ended; the next one goes on with its workspace
+	// unused: the container whose start is recorded was found, and is certain never
+	// to have had its job.
+	unused bool
+}
+
+// sort looks through what was found of the attempt. What neither lives nor was
+// before has not run and goes.
+func (t *task) sort(a wire.Assignment, found []*Record) (remains, error) {
+	var (
+		r     remains
+		fresh []*rundir.Dir
+	)
 	for _, rec := range found {
 		d, err := rundir.Open(t.o.RunsDir, rec.Container, t.runner.dirOptions())
 		if err != nil {
-			return nil, nil, false, nil, err
+			return remains{}, err
 		}
 		if rec.Step == Released && t.o.Boot != "" && rec.Boot == t.o.Boot && !d.HandedOut() {
 			rec.Step = Preparing // its launcher was ended between the two
 		}
 		switch {
 		case rec.Step == Released && (a.Container == "" || a.Container == rec.Container):
-			adopt = &left{d, rec}
+			r.lives = &left{d, rec}
 		case rec.Step == Ended, rec.Step == Released && rec.Class == run.Read && a.Class == run.Write:
 			// The start of another container is recorded, so the outcome of this one
 			// was told; its launcher was ended before it could note that. What follows
 			// moves its workspace, so it is made certain that nothing is left in it.
 			if rec.Step == Released {
 				if err := t.remove(rec.Container); err != nil {
-					return nil, nil, false, nil, err
+					return remains{}, err
 				}
 			}
-			previous, prevRec = d, rec
+			r.before = &left{d, rec}
 		case rec.Step == Preparing:
-			here = here || rec.Container == a.Container
+			r.unused = r.unused || rec.Container == a.Container
 			fresh = append(fresh, d)
 		default:
 			t.discard(d)
 		}
 	}
 	for _, d := range fresh {
-		t.discardUnreleased(d, previous, prevRec)
+		t.discardUnreleased(d, r.before)
 	}
-	if adopt != nil && previous != nil {
-		t.discard(previous) // the adopted one has its workspace
-		previous, prevRec = nil, nil
+	if r.lives != nil && r.before != nil {
+		t.discard(r.before.dir) // the adopted one has its workspace
+		r.before = nil
 	}
-	return previous, prevRec, here, adopt, nil
+	return r, nil
 }
 
 // spawn runs a goroutine that the task waits for.
