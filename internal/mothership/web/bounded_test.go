@@ -10,25 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/testkit"
 )
-
-// oneConn is a listener that hands out one connection and then none.
-type oneConn struct {
-	conn   chan net.Conn
-	closed chan struct{}
-}
-
-func (l oneConn) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conn:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l oneConn) Close() error   { close(l.closed); return nil }
-func (l oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestARequestThatNobodyReadsHoldsNoConnection(t *testing.T) {
 	t.Parallel()
@@ -42,8 +26,7 @@ func TestARequestThatNobodyReadsHoldsNoConnection(t *testing.T) {
 					t.Fatal(err)
 				}
 				here, there := net.Pipe()
-				listener := oneConn{make(chan net.Conn, 1), make(chan struct{})}
-				listener.conn <- there
+				listener := testkit.OneConn(there)
 				server := &http.Server{Handler: h}
 				served := make(chan error, 1)
 				go func() { served <- server.Serve(listener) }()

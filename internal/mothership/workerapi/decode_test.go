@@ -10,25 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/spaceport-iac/spaceport/internal/testkit"
 )
-
-// oneConn is a listener that hands out one connection and then none.
-type oneConn struct {
-	conn   chan net.Conn
-	closed chan struct{}
-}
-
-func (l oneConn) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conn:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l oneConn) Close() error   { close(l.closed); return nil }
-func (l oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
 // Whoever announces more of a body than ever comes is left alone after a while,
 // whether what did come is whole JSON or not. The server reads what is left of a
@@ -40,8 +24,7 @@ func TestABodyThatNeverEndsHoldsNoConnection(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				here, there := net.Pipe()
-				listener := oneConn{make(chan net.Conn, 1), make(chan struct{})}
-				listener.conn <- there
+				listener := testkit.OneConn(there)
 				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					var into map[string]any
 					if err := decode(w, r, 1<<10, &into); err != nil {
