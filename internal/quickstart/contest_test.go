@@ -91,7 +91,7 @@ func TestServerWhosePortsWereTakenMeanwhileIsStartedAgainOnOthers(t *testing.T) 
 							return err
 						}
 						server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-						t.Cleanup(func() { server.Close() })
+						t.Cleanup(func() { _ = server.Close() })
 						go server.Serve(l) //nolint:errcheck // ends with the test
 					}
 				}

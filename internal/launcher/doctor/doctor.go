@@ -183,7 +183,7 @@ func (p *patient) engine(ctx context.Context) {
 		p.bad("container engine", err)
 		return
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // only asked
 	ctx, cancel := context.WithTimeout(ctx, p.o.Within)
 	defer cancel()
 	if err := d.Check(ctx); err != nil {

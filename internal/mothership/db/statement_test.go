@@ -76,7 +76,9 @@ func TestAStatementIsGoodAgainWhateverBecameOfItBefore(t *testing.T) {
 	if err := insert(ctx, "h"); err != nil {
 		t.Errorf("after a change of the schema: %v", err)
 	}
-	if rows, err := d.Read().QueryContext(ctx, `SELECT nothing FROM nowhere`); err == nil {
-		t.Error("a statement that is none is taken", rows.Err(), rows.Close())
+	rows, err := d.Read().QueryContext(ctx, `SELECT nothing FROM nowhere`)
+	if err == nil {
+		defer rows.Close()
+		t.Error("a statement that is none is taken", rows.Err())
 	}
 }
